@@ -1,0 +1,1 @@
+"""The course: assignments, what a student may have of them, and their schema."""

@@ -1,0 +1,1 @@
+"""AstroTutor: retrieval with verified quotes, grading with evidence, examinations."""
