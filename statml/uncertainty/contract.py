@@ -1,0 +1,101 @@
+"""The contract every regressor of the library keeps.
+
+>>> fit(X, y, *, X_err=None, y_err=None, X_cov=None, y_cov=None, xy_cov=None)      # doctest: +SKIP
+>>> predict_dist(X, *, X_err=None, X_cov=None, y_err=None, y_cov=None)             # doctest: +SKIP
+
+With ``y_err`` or ``y_cov`` (the errors of the values it will be compared with),
+``predict_dist`` gives the distribution of the *observed* y; without them, that
+of the true y, intrinsic scatter included.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from statml.uncertainty.distributions import PredictiveDistribution
+from statml.uncertainty.measurement import refuse_quantities
+
+Array = np.ndarray
+
+
+class DistributionRegressor(RegressorMixin, BaseEstimator):
+    """A scikit-learn regressor whose predictions are distributions.
+
+    A subclass offers ``fit`` and ``predict_dist`` with the arguments of the
+    contract; `predict` follows from them.
+    """
+
+    # Error arguments the method cannot use in fit, each with the sentence that says what can.
+    fit_refuses: ClassVar[dict[str, str]] = {}
+
+    @abstractmethod
+    def predict_dist(
+        self, X: Any, *, X_err: Any = None, X_cov: Any = None, y_err: Any = None, y_cov: Any = None
+    ) -> PredictiveDistribution:
+        """Predictive distribution of y at each row of X."""
+
+    def predict(self, X: Any, return_std: bool = False) -> Array | tuple[Array, Array]:
+        """Predictive means, and standard deviations if asked for.
+
+        Parameters
+        ----------
+        X : array (n, d)
+        return_std : bool
+            Return ``(mean, std)`` instead of ``mean``.
+
+        Returns
+        -------
+        mean : array (n,)
+        std : array (n,)
+            Only with `return_std`.
+        """
+        prediction = self.predict_dist(X)
+        return (prediction.mean, prediction.std) if return_std else prediction.mean
+
+    def _training_data(self, X: Any, y: Any, **errors: Any) -> tuple[Array, Array]:
+        refuse_quantities(X=X, y=y, **errors)
+        return validate_data(self, X, y, dtype=np.float64, y_numeric=True)
+
+    def _new_data(self, X: Any, **errors: Any) -> Array:
+        check_is_fitted(self)
+        refuse_quantities(X=X, **errors)
+        return validate_data(self, X, reset=False, dtype=np.float64)
+
+
+class LinearParameters:
+    """Views of ``params_`` (intercept first) and ``params_cov_`` under scikit-learn's names."""
+
+    params_: Array
+    params_cov_: Array
+    fit_intercept: bool
+
+    @property
+    def coef_(self) -> Array:
+        """Slopes, shape (d,)."""
+        return self.params_[int(self.fit_intercept) :]
+
+    @property
+    def coef_cov_(self) -> Array:
+        """Covariance of the slopes, shape (d, d)."""
+        first = int(self.fit_intercept)
+        return self.params_cov_[first:, first:]
+
+    @property
+    def coef_err_(self) -> Array:
+        """Standard errors of the slopes, shape (d,)."""
+        return np.sqrt(np.diag(self.coef_cov_))
+
+    @property
+    def intercept_(self) -> float:
+        """The intercept; 0 where none was fitted."""
+        return float(self.params_[0]) if self.fit_intercept else 0.0
+
+    @property
+    def intercept_err_(self) -> float:
+        """Standard error of the intercept; 0 where none was fitted."""
+        return float(np.sqrt(self.params_cov_[0, 0])) if self.fit_intercept else 0.0

@@ -1,0 +1,212 @@
+"""Held-out predictive distributions and scikit-learn scorers that pass errors along.
+
+scikit-learn cuts ``X`` and ``y`` for each fold; the errors have to be cut with
+them, for the fit as well as for the prediction. `cross_predict_dist` does, and
+`crps`, `log_score` and `coverage_score` do so inside ``cross_val_score`` and
+``GridSearchCV`` (with metadata routing, request ``y_err`` by ``set_score_request``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.model_selection import check_cv
+from sklearn.pipeline import Pipeline
+from sklearn.utils.metadata_routing import MetadataRequest
+
+from statml.errors import InputError, InputTypeError
+from statml.uncertainty.calibration import coverage as coverage_fraction
+from statml.uncertainty.distributions import PredictiveDistribution
+
+Array = np.ndarray
+
+FIT_ERRORS = ("X_err", "X_cov", "y_err", "y_cov", "xy_cov")
+PREDICT_ERRORS = ("X_err", "X_cov", "y_err", "y_cov")
+
+
+def predict_dist(estimator: Any, X: Any, **errors: Any) -> PredictiveDistribution:
+    """``estimator.predict_dist(X, **errors)``, through pipelines and searches too.
+
+    Raises
+    ------
+    InputError
+        Errors of X are given and a pipeline transforms X before it is used.
+    InputTypeError
+        The estimator predicts no distributions.
+    """
+    errors = {name: value for name, value in errors.items() if value is not None}
+    if hasattr(estimator, "best_estimator_"):
+        estimator = estimator.best_estimator_
+    if isinstance(estimator, Pipeline):
+        given = [name for name in ("X_err", "X_cov") if name in errors]
+        if given and len(estimator) > 1:
+            raise InputError(
+                f"{given[0]} cannot pass through the transformers of a Pipeline; "
+                "transform X and its errors first, then use the last step alone"
+            )
+        for _, transformer in estimator.steps[:-1]:
+            if transformer is not None and transformer != "passthrough":
+                X = transformer.transform(X)
+        estimator = estimator.steps[-1][1]
+    if not hasattr(estimator, "predict_dist"):
+        raise InputTypeError(
+            f"{type(estimator).__name__} has no predict_dist; accepted are statml estimators"
+        )
+    return estimator.predict_dist(X, **errors)
+
+
+def cross_predict_dist(
+    estimator: Any, X: Any, y: Any, *, cv: Any = 5, groups: Any = None, observed: bool = True, **errors: Any
+) -> PredictiveDistribution:
+    """Held-out predictive distribution of every row, in input order.
+
+    Parameters
+    ----------
+    estimator : estimator with `predict_dist`, or a pipeline that ends in one
+    X : array (n, d)
+    y : array (n,)
+    cv : int or splitter
+        As in scikit-learn; every row must be held out exactly once.
+    groups : array (n,), optional
+        For splitters that keep groups together.
+    observed : bool
+        Pass the errors of y to the prediction, so that it is of the observed y;
+        False predicts the true y.
+    **errors
+        ``X_err, X_cov, y_err, y_cov, xy_cov``: cut with the rows, passed to `fit`
+        and (but for ``xy_cov``) to `predict_dist`.
+
+    Returns
+    -------
+    PredictiveDistribution
+        Of length n, without a joint covariance.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from statml.regression import LinearRegression
+    >>> X = np.arange(20.0)[:, None]
+    >>> cross_predict_dist(LinearRegression(), X, X[:, 0], y_err=0.1, cv=4).mean[:2].round(6) + 0.0
+    array([0., 1.])
+    """
+    unknown = set(errors) - set(FIT_ERRORS)
+    if unknown:
+        raise InputTypeError(
+            f"{sorted(unknown)[0]} is not an error argument; accepted are {', '.join(FIT_ERRORS)}"
+        )
+    y = np.asarray(y)
+    given = {name: value for name, value in errors.items() if value is not None}
+    parts, order = [], []
+    for train, test in check_cv(cv).split(X, y, groups):
+        fitted = clone(estimator).fit(
+            _cut(X, train), y[train], **_fit_arguments(estimator, _cut_all(given, train))
+        )
+        names = [name for name in PREDICT_ERRORS if observed or not name.startswith("y_")]
+        held_out = {name: value for name, value in _cut_all(given, test).items() if name in names}
+        parts.append(predict_dist(fitted, _cut(X, test), **held_out))
+        order.append(test)
+    rows = np.concatenate(order)
+    if len(rows) != len(y) or len(np.unique(rows)) != len(y):
+        raise InputError(
+            "cv must hold out every row exactly once; accepted are KFold, GroupKFold and the like"
+        )
+    return PredictiveDistribution.concatenate(parts)[np.argsort(rows)]
+
+
+def _cut(values: Any, rows: Array) -> Any:
+    return (
+        values.iloc[rows] if hasattr(values, "iloc") else (values if np.ndim(values) == 0 else values[rows])
+    )
+
+
+def _cut_all(errors: dict[str, Any], rows: Array) -> dict[str, Any]:
+    arrays = {name: value if hasattr(value, "shape") else np.asarray(value) for name, value in errors.items()}
+    return {name: value if value.shape == () else value[rows] for name, value in arrays.items()}
+
+
+def _fit_arguments(estimator: Any, errors: dict[str, Any]) -> dict[str, Any]:
+    """A pipeline's last step takes its arguments under its own name."""
+    if isinstance(estimator, Pipeline):
+        return {f"{estimator.steps[-1][0]}__{name}": value for name, value in errors.items()}
+    return errors
+
+
+class DistributionScorer:
+    """A scikit-learn scorer of predictive distributions; larger is better.
+
+    Parameters
+    ----------
+    score : callable
+        ``score(prediction, y) -> float``.
+    name : str
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.model_selection import cross_val_score
+    >>> from statml.regression import LinearRegression
+    >>> from statml.uncertainty import crps
+    >>> X = np.random.default_rng(0).normal(size=(40, 1))
+    >>> cross_val_score(LinearRegression(), X, X[:, 0] + 1, scoring=crps).shape
+    (5,)
+    """
+
+    def __init__(self, score: Callable[[PredictiveDistribution, Array], float], name: str) -> None:
+        self._score = score
+        self._name = name
+        self._request = MetadataRequest(owner=self)
+
+    def __call__(self, estimator: Any, X: Any, y: Any, **errors: Any) -> float:
+        """Score held-out rows; `errors` are those of `predict_dist`."""
+        return float(self._score(predict_dist(estimator, X, **errors), np.asarray(y, float)))
+
+    def set_score_request(self, **requests: bool | str | None) -> DistributionScorer:
+        """A copy that asks scikit-learn's metadata routing for the named error arguments."""
+        unknown = set(requests) - set(PREDICT_ERRORS)
+        if unknown:
+            raise InputTypeError(
+                f"{sorted(unknown)[0]} cannot be requested; accepted are {', '.join(PREDICT_ERRORS)}"
+            )
+        copy = DistributionScorer(self._score, self._name)
+        for name, alias in requests.items():
+            copy._request.score.add_request(param=name, alias=alias)
+        return copy
+
+    def get_metadata_routing(self) -> MetadataRequest:
+        """What this scorer asks for."""
+        return self._request
+
+    def __repr__(self) -> str:
+        return f"<scorer {self._name}>"
+
+
+def _mean_crps(prediction: PredictiveDistribution, y: Array) -> float:
+    return -float(np.mean(prediction.crps(y)))
+
+
+def _mean_log_prob(prediction: PredictiveDistribution, y: Array) -> float:
+    return float(np.mean(prediction.log_prob(y)))
+
+
+class _CoverageMiss:
+    """Minus the distance between observed and nominal coverage; a class, so that scorers pickle."""
+
+    def __init__(self, level: float) -> None:
+        self.level = level
+
+    def __call__(self, prediction: PredictiveDistribution, y: Array) -> float:
+        return -abs(coverage_fraction(prediction, y, self.level) - self.level)
+
+
+crps = DistributionScorer(_mean_crps, "crps")
+log_score = DistributionScorer(_mean_log_prob, "log_score")
+
+
+def coverage_scorer(level: float = 0.68) -> DistributionScorer:
+    """A scorer: minus the distance between observed and nominal coverage at `level`."""
+    if not 0 < level < 1:
+        raise InputError(f"level is {level!r}; accepted is a probability between 0 and 1")
+    return DistributionScorer(_CoverageMiss(level), f"coverage({level})")

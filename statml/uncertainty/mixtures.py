@@ -1,0 +1,130 @@
+"""Predictions that are mixtures of normals.
+
+The closed form of the continuous ranked probability score is that of Grimit et
+al. (2006).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import optimize, special, stats
+
+from statml.compute import generator
+from statml.errors import InputError
+from statml.uncertainty.distributions import (
+    PredictiveDistribution,
+    as_components,
+    join_components,
+    pick_components,
+    rows,
+)
+
+Array = np.ndarray
+
+
+class GaussianMixture(PredictiveDistribution):
+    """Mixtures of K normals: heavy-tailed scatter with Gaussian errors on top, ensembles, outliers.
+
+    Parameters
+    ----------
+    weights : array (K,) or (n, K)
+        Weights of the components, each row summing to 1.
+    means, stds : array (n, K)
+        Means and (positive) standard deviations of the components.
+    """
+
+    def __init__(
+        self, weights: Any, means: Any, stds: Any, *, variance_components: Mapping[str, Any] | None = None
+    ) -> None:
+        self.stds = np.asarray(stds, float)
+        self.means = np.broadcast_to(np.asarray(means, float), self.stds.shape)
+        self.weights = np.broadcast_to(np.asarray(weights, float), self.stds.shape)
+        if np.any(self.weights < 0) or np.any(np.abs(self.weights.sum(axis=1) - 1) > 1e-8):
+            raise InputError("weights must be non-negative and sum to 1 in every row")
+        self.variance_components = as_components(variance_components, len(self))
+
+    def __len__(self) -> int:
+        return len(self.stds)
+
+    def __getitem__(self, key: Any) -> GaussianMixture:
+        key = rows(key)
+        return GaussianMixture(
+            self.weights[key],
+            self.means[key],
+            self.stds[key],
+            variance_components=pick_components(self.variance_components, key),
+        )
+
+    @property
+    def mean(self) -> Array:
+        return np.sum(self.weights * self.means, axis=1)
+
+    @property
+    def std(self) -> Array:
+        spread = self.means - self.mean[:, None]
+        return np.sqrt(np.sum(self.weights * (self.stds**2 + spread**2), axis=1))
+
+    def cdf(self, y: Any) -> Array:
+        z = (np.asarray(y, float)[..., None] - self.means) / self.stds
+        return np.sum(self.weights * special.ndtr(z), axis=-1)
+
+    def ppf(self, probability: Any) -> Array:
+        probability = np.broadcast_to(np.asarray(probability, float), (len(self),))
+        # The quantile lies between the smallest and the largest of the components' quantiles.
+        own = self.means + self.stds * special.ndtri(probability)[:, None]
+        low, high = own.min(axis=1), own.max(axis=1)
+        solution = low.copy()
+        open_rows = (high > low) & np.isfinite(low) & np.isfinite(high)
+        if np.any(open_rows):
+            row = np.flatnonzero(open_rows)
+            pad = 1e-9 * (high - low)[row]
+
+            def excess(y: Array, row: Array, target: Array) -> Array:
+                z = (y[..., None] - self.means[row]) / self.stds[row]
+                return np.sum(self.weights[row] * special.ndtr(z), axis=-1) - target
+
+            found = optimize.elementwise.find_root(
+                excess, (low[row] - pad, high[row] + pad), args=(row, probability[row])
+            )
+            solution[row] = found.x
+        return solution
+
+    def log_prob(self, y: Any) -> Array:
+        single = stats.norm.logpdf(np.asarray(y, float)[..., None], self.means, self.stds)
+        with np.errstate(divide="ignore"):
+            return special.logsumexp(single + np.log(self.weights), axis=-1)
+
+    def crps(self, y: Any) -> Array:
+        distance = np.asarray(y, float)[..., None] - self.means
+        near = np.sum(self.weights * _mean_distance(distance, self.stds), axis=1)
+        pair = np.zeros(len(self))
+        for k in range(self.stds.shape[1]):
+            gap = self.means - self.means[:, k, None]
+            width = np.hypot(self.stds, self.stds[:, k, None])
+            pair += self.weights[:, k] * np.sum(self.weights * _mean_distance(gap, width), axis=1)
+        return near - 0.5 * pair
+
+    def sample(self, size: int = 1, *, rng: Any = None) -> Array:
+        rng = generator(rng)
+        edges = np.cumsum(self.weights, axis=1)
+        uniform = rng.random((size, len(self), 1)) * edges[:, -1:]
+        component = np.sum(uniform > edges, axis=-1)
+        row = np.arange(len(self))
+        normal = rng.standard_normal((size, len(self)))
+        return self.means[row, component] + self.stds[row, component] * normal
+
+    @classmethod
+    def _join(cls, parts: Sequence[GaussianMixture]) -> GaussianMixture:
+        stacked = [
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("weights", "means", "stds")
+        ]
+        return cls(*stacked, variance_components=join_components(parts))
+
+
+def _mean_distance(mean: Array, std: Array) -> Array:
+    """E|Z| of a normal variable with this mean and standard deviation."""
+    z = mean / std
+    return mean * (2 * special.ndtr(z) - 1) + 2 * std * stats.norm.pdf(z)

@@ -1,0 +1,102 @@
+"""Covariances of n feature vectors: one small (d, d) matrix for each row of X."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from statml.errors import InputError
+
+Array = np.ndarray
+
+
+class CovarianceStack:
+    """The errors of X: row i has covariance S_i of shape (d, d); slices along rows.
+
+    Independent errors are kept as an (n, d) array of variances, so the stack of a
+    million rows costs no more than its errors.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> errors = CovarianceStack.from_std([[0.1, 0.2], [0.1, 0.1]])
+    >>> errors.project(np.array([1.0, 1.0])).round(3)
+    array([0.05, 0.02])
+    """
+
+    def __init__(self, *, variances: Array | None = None, matrices: Array | None = None) -> None:
+        self._variances = variances
+        self._matrices = matrices
+
+    @classmethod
+    def from_std(cls, std: Any) -> CovarianceStack:
+        """Independent errors, shape (n, d), or (n,) for one feature."""
+        std = np.asarray(std, dtype=float)
+        std = std[:, None] if std.ndim == 1 else std
+        if std.ndim != 2:
+            raise InputError(f"X_err has shape {std.shape}; accepted is (n, d)")
+        if not np.all(np.isfinite(std)) or np.any(std < 0):
+            raise InputError("X_err contains NaN, inf or negative values; accepted are finite values >= 0")
+        return cls(variances=std**2)
+
+    @classmethod
+    def dense(cls, matrices: Any) -> CovarianceStack:
+        """One positive semi-definite matrix for each row, shape (n, d, d)."""
+        matrices = np.asarray(matrices, dtype=float)
+        if matrices.ndim != 3 or matrices.shape[1] != matrices.shape[2]:
+            raise InputError(f"X_cov has shape {matrices.shape}; accepted is (n, d, d)")
+        if not np.all(np.isfinite(matrices)):
+            raise InputError("X_cov contains NaN or inf; accepted are finite values")
+        scale = np.max(np.abs(matrices), axis=(1, 2))
+        if np.any(np.abs(matrices - matrices.transpose(0, 2, 1)) > 1e-10 * scale[:, None, None]):
+            raise InputError(
+                "X_cov is not symmetric; accepted are symmetric, positive semi-definite matrices"
+            )
+        if np.any(np.linalg.eigvalsh(matrices)[:, 0] < -1e-10 * scale):
+            raise InputError("X_cov has a negative eigenvalue; accepted are positive semi-definite matrices")
+        return cls(matrices=matrices)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(n, d, d)."""
+        stored = self._variances if self._variances is not None else self._matrices
+        assert stored is not None
+        return stored.shape[0], stored.shape[1], stored.shape[1]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> CovarianceStack:
+        if isinstance(key, tuple):
+            if len(key) != 2 or key[1] is not Ellipsis:
+                raise InputError("a CovarianceStack is indexed by rows alone")
+            key = key[0]
+        if isinstance(key, int | np.integer):
+            key = [key]
+        if self._variances is not None:
+            return CovarianceStack(variances=self._variances[key])
+        assert self._matrices is not None
+        return CovarianceStack(matrices=self._matrices[key])
+
+    def to_dense(self) -> Array:
+        """All matrices, shape (n, d, d)."""
+        if self._matrices is not None:
+            return self._matrices.copy()
+        assert self._variances is not None
+        return self._variances[:, :, None] * np.eye(self.shape[1])
+
+    def project(self, direction: Array) -> Array:
+        """a^T S_i a for one direction a of shape (d,): the error each row gives a linear function."""
+        if self._variances is not None:
+            return self._variances @ np.asarray(direction) ** 2
+        return np.einsum("nij,i,j->n", self.to_dense(), direction, direction)
+
+    def trace_with(self, matrix: Array) -> Array:
+        """tr(S_i M) for one matrix M of shape (d, d)."""
+        if self._variances is not None:
+            return self._variances @ np.diag(matrix)
+        return np.einsum("nij,ji->n", self.to_dense(), matrix)
+
+    def __repr__(self) -> str:
+        return f"<CovarianceStack of {self.shape[0]} rows x {self.shape[1]} features>"
