@@ -22,9 +22,11 @@ A file counts only if its SHA-256 is the card's, so the same name is the same da
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -181,10 +183,18 @@ def load(name: str) -> Any:
     astropy.table.Table, or what the data set's README says
         Columns carry their units; ``table.meta["card"]`` is the `DatasetCard`.
 
-        =================== ============================================================================
-        ``"gaia_xp"``       Table, 4,000 stars; ``flux`` and ``flux_err`` have shape (4000, 343),
-                            ``table.meta["wavelength"]`` holds the 343 wavelengths in nm
-        =================== ============================================================================
+        ``"gaia_xp"``
+            Table of 4,000 stars; ``flux`` and ``flux_err`` have shape (4000, 343), ``table.meta["wavelength"]``
+            holds the 343 wavelengths in nm.
+        ``"hogg2010"``
+            Table of 20 points with ``x, y, x_err, y_err, rho_xy``.
+        ``"nist"``
+            Dictionary of two Tables, ``"norris"`` and ``"longley"``; ``table.meta["certified"]`` holds the
+            certified answers.
+        ``"arxiv_demo"``
+            List of ten dictionaries with ``id, title, authors, abstract`` and more.
+        ``"apogee_asteroseismic"``
+            Table of 2,855 giants; its file is yours to obtain.
 
     Raises
     ------
@@ -346,6 +356,48 @@ def _table(found: DatasetCard, columns: dict[str, Any]) -> Table:
     return table
 
 
+def _read_csv(found: DatasetCard, paths: list[Path]) -> Table:
+    return _table(found, _csv_columns(paths[0]))
+
+
+def _csv_columns(path: Path) -> dict[str, Any]:
+    from astropy.table import Table
+
+    table = Table.read(path, format="ascii.csv")
+    return {name: table[name].data for name in table.colnames}
+
+
+def _read_jsonl(found: DatasetCard, paths: list[Path]) -> list[dict[str, Any]]:
+    with paths[0].open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def _read_nist(found: DatasetCard, paths: list[Path]) -> dict[str, Table]:
+    """Return one table per CSV file; the card writes its columns as ``table.column``."""
+    *tables, certified = paths
+    answers = tomllib.loads(certified.read_text(encoding="utf-8"))
+    result = {}
+    for path in tables:
+        prefix = path.stem + "."
+        own = tuple(
+            replace(column, name=column.name.removeprefix(prefix))
+            for column in found.columns
+            if column.name.startswith(prefix)
+        )
+        result[path.stem] = _table(replace(found, columns=own), _csv_columns(path))
+        result[path.stem].meta = {"card": found, "certified": answers[path.stem]}
+    return result
+
+
+def _read_apogee_asteroseismic(found: DatasetCard, paths: list[Path]) -> Table:
+    import numpy as np
+
+    with np.load(paths[0], allow_pickle=False) as archive:
+        values, red_clump = archive["data"], archive["label"]
+    names = [name for name in found.units if name != "red_clump"]
+    return _table(found, dict(zip(names, values.T, strict=True)) | {"red_clump": red_clump})
+
+
 def _read_gaia_xp(found: DatasetCard, paths: list[Path]) -> Table:
     import numpy as np
 
@@ -363,6 +415,10 @@ def _read_gaia_xp(found: DatasetCard, paths: list[Path]) -> Table:
     return table
 
 
-_READERS = {
+_READERS: dict[str, Callable[[DatasetCard, list[Path]], Any]] = {
+    "apogee_asteroseismic": _read_apogee_asteroseismic,
+    "csv": _read_csv,
     "gaia_xp": _read_gaia_xp,
+    "jsonl": _read_jsonl,
+    "nist": _read_nist,
 }
