@@ -139,6 +139,21 @@ class Rubric(_Model):
         return self
 
 
+class AiUseEntry(_Model):
+    """One use of a language model as the student documents it; graded on completeness, never on amount."""
+
+    tool: str
+    version: str
+    date: str
+    purpose: str
+    prompts: tuple[str, ...]
+    what_accepted: str
+    what_rejected: str
+    how_verified: str
+    effect_on_answer: str
+    confidence: Annotated[float, Field(ge=0, le=1)]
+
+
 class Evidence(_Model):
     """A verbatim span of the submission: ``cells[cell].source[start:end] == quote``."""
 
