@@ -14,6 +14,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from statml import datasets, units
 from statml.errors import InputError, InputTypeError
+from statml.regression import LinearRegression
 from statml.units import QuantityDistribution, QuantityEstimator, from_table, refuse_quantity
 
 
@@ -332,7 +333,30 @@ def test_new_data_in_wrong_units_are_one_sentence(line):
         plain.predict(Table({"x": X[:, 0]}))
 
 
-@parametrize_with_checks([QuantityEstimator(BayesianRidge())])
+def test_a_real_predictive_distribution_scales_with_the_units():
+    points = datasets.load("hogg2010")[4:]
+    X, y, err = from_table(points, x="x", y="y")
+    kms, new = u.km / u.s, [[100.0], [200.0]]
+    plain = LinearRegression().fit(X, y, y_err=err.y_err).predict_dist(new, y_err=[20.0, 20.0])
+    model = QuantityEstimator(LinearRegression()).fit((X * u.kpc).to(u.pc), y * kms, y_err=err.y_err * kms)
+    p = model.predict_dist(new * u.kpc, y_err=[2e4, 2e4] * u.m / u.s)
+    assert_allclose(p.mean.to_value(kms), plain.mean, rtol=1e-12)
+    assert_allclose(p.std.to_value(kms), plain.std, rtol=1e-12)
+    assert set(p.variance_components) == set(plain.variance_components)
+    assert_allclose(sum(p.variance_components.values()).to_value(kms**2), plain.std**2, rtol=1e-12)
+    assert_allclose(p.crps([250, 480] * kms).value, plain.crps(np.array([250.0, 480.0])), rtol=1e-10)
+    assert_allclose(p.sample(3, rng=0).value, plain.sample(3, rng=0), rtol=1e-9)
+    assert len(p[:1]) == 1 and p[:1].interval(0.68)[0].unit == kms
+
+
+def test_a_core_estimator_sends_quantities_to_the_wrapper(line):
+    X, y, _ = line
+    for arguments in ((X * u.kpc, y), (X, y * u.km)):
+        with pytest.raises(InputTypeError, match="QuantityEstimator"):
+            LinearRegression().fit(*arguments)
+
+
+@parametrize_with_checks([QuantityEstimator(BayesianRidge()), QuantityEstimator(LinearRegression())])
 def test_scikit_learn_contract(estimator, check):
     check(estimator)
 
