@@ -1,5 +1,6 @@
 """Regression: linear models with the errors of their data, and distributions as answers."""
 
+from statml.regression.bayesian import BayesianLinearRegression
 from statml.regression.linear import LinearRegression
 
-__all__ = ["LinearRegression"]
+__all__ = ["BayesianLinearRegression", "LinearRegression"]

@@ -36,7 +36,7 @@ def pit(prediction: PredictiveDistribution, y: Any) -> Array:
     return prediction.cdf(_targets(prediction, y))
 
 
-def coverage(prediction: PredictiveDistribution, y: Any, level: float = 0.68) -> float:
+def covered_fraction(prediction: PredictiveDistribution, y: Any, level: float = 0.68) -> float:
     """Fraction of y inside the central interval of the given level."""
     low, high = prediction.interval(level)
     y = _targets(prediction, y)
@@ -180,7 +180,7 @@ def calibration_report(
     if len(y) < 20:
         raise InputError(f"y has {len(y)} values; a calibration test needs at least 20")
     nominal = np.asarray(levels, float)
-    covered = np.array([coverage(prediction, y, level) for level in nominal])
+    covered = np.array([covered_fraction(prediction, y, level) for level in nominal])
     u = pit(prediction, y)
     low, high = prediction.interval(0.68)
     return CalibrationReport(

@@ -2,7 +2,7 @@
 
 scikit-learn cuts ``X`` and ``y`` for each fold; the errors have to be cut with
 them, for the fit as well as for the prediction. `cross_predict_dist` does, and
-`crps`, `log_score` and `coverage_score` do so inside ``cross_val_score`` and
+`crps`, `log_score` and `coverage` do so inside ``cross_val_score`` and
 ``GridSearchCV`` (with metadata routing, request ``y_err`` by ``set_score_request``).
 """
 
@@ -18,7 +18,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import MetadataRequest
 
 from statml.errors import InputError, InputTypeError
-from statml.uncertainty.calibration import coverage as coverage_fraction
+from statml.uncertainty.calibration import covered_fraction
 from statml.uncertainty.distributions import PredictiveDistribution
 
 Array = np.ndarray
@@ -198,11 +198,12 @@ class _CoverageMiss:
         self.level = level
 
     def __call__(self, prediction: PredictiveDistribution, y: Array) -> float:
-        return -abs(coverage_fraction(prediction, y, self.level) - self.level)
+        return -abs(covered_fraction(prediction, y, self.level) - self.level)
 
 
 crps = DistributionScorer(_mean_crps, "crps")
 log_score = DistributionScorer(_mean_log_prob, "log_score")
+coverage = DistributionScorer(_CoverageMiss(0.68), "coverage(0.68)")
 
 
 def coverage_scorer(level: float = 0.68) -> DistributionScorer:

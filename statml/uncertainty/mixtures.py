@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import optimize, special, stats
+from scipy import special, stats
+from scipy.optimize import elementwise
 
 from statml.compute import generator
 from statml.errors import InputError
@@ -86,7 +87,7 @@ class GaussianMixture(PredictiveDistribution):
                 z = (y[..., None] - self.means[row]) / self.stds[row]
                 return np.sum(self.weights[row] * special.ndtr(z), axis=-1) - target
 
-            found = optimize.elementwise.find_root(
+            found = elementwise.find_root(
                 excess, (low[row] - pad, high[row] + pad), args=(row, probability[row])
             )
             solution[row] = found.x

@@ -1,0 +1,115 @@
+r"""The conjugate posterior of linear parameters, and the evidence that comes with it.
+
+    y = A x + e,  e ~ N(0, C),  x ~ N(m0, L0 L0^T)
+
+With the whitened parameters u = L0^-1 (x - m0) this is least squares with unit
+observations of zero stacked below the data, so one more triangular reduction of
+the already reduced data gives posterior and evidence together:
+
+    [R L0   z - R m0]        [R2  z2 ]      mean = m0 + L0 R2^-1 z2,   F = L0 R2^-1
+    [  I       0    ]  = Q   [0  rho2]      log Z = log N(y; A m0, A S0 A^T + C)
+
+Source: arXiv:2506.12230, chapter 5; MacKay (1992), Neural Computation 4, 415.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import linalg
+
+from statml.regression.least_squares import Triangle
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Normal prior of the parameters: mean (p,), factor L0 (p, p) with covariance L0 L0^T."""
+
+    mean: Array
+    factor: Array
+
+    @property
+    def cov(self) -> Array:
+        """L0 L0^T."""
+        return self.factor @ self.factor.T
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Normal posterior: mean (p,), factor F (p, p) with covariance F F^T, and the log evidence."""
+
+    mean: Array
+    factor: Array
+    log_evidence: float
+
+
+def conjugate(triangle: Triangle, prior: Prior, noise_logdet: float) -> Posterior:
+    """Posterior and evidence of reduced, whitened data.
+
+    Parameters
+    ----------
+    triangle : Triangle
+        Of C^-1/2 [A y].
+    noise_logdet : float
+        log det C of the rows that were reduced.
+    """
+    p = len(prior.mean)
+    stacked = np.zeros((2 * p, p + 1))
+    stacked[:p, :p] = triangle.R @ prior.factor
+    stacked[:p, p] = triangle.z - triangle.R @ prior.mean
+    stacked[p:, :p] = np.eye(p)
+    reduced = linalg.qr(stacked, mode="r")[0]
+    R, z = reduced[:p, :p], reduced[:p, p]
+    left = float(reduced[p, p]) if len(reduced) > p else 0.0
+    distance = left**2 + triangle.rho**2
+    logdet = noise_logdet + 2 * float(np.sum(np.log(np.abs(np.diag(R)))))
+    return Posterior(
+        mean=prior.mean + prior.factor @ linalg.solve_triangular(R, z),
+        factor=prior.factor @ linalg.solve_triangular(R, np.eye(p)),
+        log_evidence=-0.5 * (triangle.n * np.log(2 * np.pi) + logdet + distance),
+    )
+
+
+@dataclass(frozen=True)
+class ScaledPrior:
+    """A prior on standardised features whose one width is left to the evidence.
+
+    The constant *at the mean of the features* is normal around the mean of y,
+    ``CONSTANT_WIDTH`` standard deviations of y wide; each slope, per standard
+    deviation of its feature, has width ``tau`` standard deviations of y.
+    """
+
+    center: Array
+    scale: Array
+    y_mean: float
+    y_std: float
+    intercept: bool
+
+    CONSTANT_WIDTH = 10.0
+
+    @classmethod
+    def of(cls, X: Array, y: Array, *, intercept: bool) -> ScaledPrior:
+        """Centre and scale from the training rows."""
+        spread, y_std = X.std(axis=0), float(np.std(y))
+        return cls(
+            center=X.mean(axis=0) if intercept else np.zeros(X.shape[1]),
+            scale=np.where(spread > 0, spread, 1.0),
+            y_mean=float(np.mean(y)) if intercept else 0.0,
+            y_std=y_std if y_std > 0 else 1.0,
+            intercept=intercept,
+        )
+
+    def at(self, tau: float) -> Prior:
+        """The prior in the units of X and y for one width."""
+        slopes = tau * self.y_std / self.scale
+        if not self.intercept:
+            return Prior(np.zeros(len(slopes)), np.diag(slopes))
+        factor = np.diag(np.concatenate([[self.CONSTANT_WIDTH * self.y_std], slopes]))
+        # b0 = c - sum_j b_j center_j: the constant at the mean of X, moved to X = 0.
+        factor[0, 1:] = -slopes * self.center
+        mean = np.zeros(len(slopes) + 1)
+        mean[0] = self.y_mean
+        return Prior(mean, factor)
