@@ -93,10 +93,11 @@ def refusal_of(backend: Sandbox) -> str | None:
         canary.write_text("not for the sandbox")
         listener.bind(("127.0.0.1", 0))
         listener.listen()
+        home = str(Path.home()) if Path.home() != Path("/tmp") else "/"  # /tmp inside is another one
         paths = [str(canary), folder, "/etc/passwd", "/etc/shadow", *_kept_back()]
         try:
             with SandboxedSubmission(text, backend, _LIMITS) as submission:
-                found = submission.call("probe", paths, listener.getsockname()[1], str(Path.home()))
+                found = submission.call("probe", paths, listener.getsockname()[1], home)
         except (SubmissionError, ServiceError) as error:
             return " ".join(str(error).split())[:300]
     if not isinstance(found, np.ndarray) or found.shape != (len(_ESCAPES),):

@@ -78,7 +78,7 @@ def test_no_file_of_the_host_can_be_read(submit, tmp_path):
     assert instructor.is_file()
     for path in (canary, instructor, ROOT / "pyproject.toml", ROOT / "course" / "schema.py", Path(__file__)):
         assert refused(submission, "read", str(path)) in {"FileNotFoundError", "PermissionError"}, path
-    for path in ("/etc/shadow", "/etc/passwd", "/proc/1/environ", f"/proc/{os.getpid()}/environ"):
+    for path in ("/etc/shadow", "/etc/passwd", f"/proc/{os.getpid()}/environ"):
         assert refused(submission, "read", path) in {"FileNotFoundError", "PermissionError"}, path
 
 
@@ -156,9 +156,13 @@ def test_one_file_cannot_pass_its_size(submit):
 def test_environment_holds_no_secret(submit, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
     submission = submit(
-        "import os, numpy as np\ndef env(): return np.array([f'{k}={v}' for k, v in os.environ.items()])"
+        "import os, numpy as np\ndef env(): return np.array([f'{k}={v}' for k, v in os.environ.items()])\n"
+        "def first():\n"
+        "    try: return np.array(open('/proc/1/environ').read().replace(chr(0), ' '))\n"
+        "    except PermissionError: return np.array('')\n"
     )
-    told = " ".join(submission.call("env"))
+    # the first process inside was started by the grader
+    told = " ".join(submission.call("env")) + str(submission.call("first"))
     assert "very-secret" not in told
     assert str(ROOT) not in told
 
@@ -183,7 +187,7 @@ def test_is_nobody_without_capabilities_and_cannot_get_them_back(submit):
     )
     ids = submission.call("ids")
     assert ids[0] != 0 and ids[1] != 0 and ids[2] != 0
-    assert refused(submission, "become_root") == "PermissionError"
+    assert refused(submission, "become_root") in {"PermissionError", "OSError"}
     assert submission.call("syscalls").tolist() == [-1, -1, -1]
     assert submission.call("clone_user") == -1
     assert not submission.call("capabilities").any()
