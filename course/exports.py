@@ -40,9 +40,10 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%", "＝", "＋",
 
 
 def plain_text(value: str) -> str:
-    """`value` as a spreadsheet cell that is never a formula (a quote goes in front)."""
-    cleaned = value.replace("\x00", "")
-    return "'" + cleaned if cleaned.lstrip(" \u00a0\u200b\ufeff").startswith(_FORMULA_STARTS) else cleaned
+    """`value` as one line that a spreadsheet never takes for a formula (a quote goes in front)."""
+    cleaned = "".join(" " if character < " " else character for character in value)
+    starts_a_formula = value.lstrip(" \u00a0\u200b\ufeff").startswith(_FORMULA_STARTS)
+    return "'" + cleaned if starts_a_formula else cleaned
 
 
 def approved_points(result: Result) -> float:

@@ -45,8 +45,7 @@ def distinctive_lines(instructor: Path, public: Path) -> dict[str, str]:
 
 def long_lines(path: Path) -> list[str]:
     """The lines of a file that are too long to be anybody else's by chance."""
-    # list marker and quotes are YAML's, not the line's
-    lines = (_normalised(line).strip("-#\"' ") for line in _text(path).splitlines())
+    lines = (_normalised(line).strip("# ") for line in _text(path).splitlines())
     return [line for line in dict.fromkeys(lines) if len(line) >= SHORTEST]
 
 
@@ -83,6 +82,8 @@ def _text_files(folder: Path) -> list[Path]:
 
 def _text(path: Path) -> str:
     text = path.read_text(encoding="utf-8", errors="replace")
+    if path.name in KEPT_BACK and path.suffix == ".yaml":
+        return "\n".join(_strings(text))
     if path.suffix != ".ipynb":
         return text
     # In the file a notebook's lines are JSON strings; compare what they say.
@@ -91,6 +92,22 @@ def _text(path: Path) -> str:
     except (ValueError, KeyError, TypeError):
         return text
     return "\n".join("".join(cell.get("source", "")) for cell in cells)
+
+
+def _strings(text: str) -> list[str]:
+    """Every string of a YAML file, each on one line: a rubric's sentences without its punctuation."""
+    import yaml
+
+    found, waiting = [], [yaml.safe_load(text)]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            found.append(_normalised(value))
+        elif isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+    return found
 
 
 def _normalised(text: str) -> str:
