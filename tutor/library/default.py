@@ -1,0 +1,61 @@
+"""What the tutor answers from before anybody has chosen: the demo abstracts, the course, the docs.
+
+It is small, so it is read afresh into memory and is never stale; nothing is
+written until a person runs `tutor library add`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+
+from tutor.library.chunks import Document
+from tutor.library.sources import Rejected, read_file
+from tutor.library.store import Library
+from tutor.settings import Settings
+
+
+def default_documents() -> Iterator[Document | Rejected]:
+    """Yield the bundled abstracts, the texts of the course's assignments and, in a checkout, ``docs/*.md``."""
+    yield from _abstracts()
+    yield from _assignments()
+    yield from _docs()
+
+
+def open_library(settings: Settings) -> tuple[Library, bool]:
+    """Open the person's library; without one, build the default one in memory.
+
+    Returns
+    -------
+    library : Library
+    is_default : bool
+        True if it was built in memory for this run.
+    """
+    if settings.library_path.is_file():
+        return Library(settings.library_path), False
+    library = Library(None)
+    library.add(default_documents())
+    return library, True
+
+
+def _abstracts() -> Iterator[Document | Rejected]:
+    from statml import datasets
+
+    for path in datasets.fetch("arxiv_demo"):
+        if path.name.endswith(".jsonl"):
+            yield from read_file(path)
+
+
+def _assignments() -> Iterator[Document | Rejected]:
+    folder = Path(str(resources.files("course"))) / "assignments"
+    for path in sorted(folder.glob("*/assignment.py")):
+        yield from read_file(path, source_id=f"course/{path.parent.name}")
+
+
+def _docs() -> Iterator[Document | Rejected]:
+    root = Path(str(resources.files("tutor"))).parent
+    if not (root / "pyproject.toml").is_file():
+        return  # an installed copy has no docs folder beside it
+    for path in sorted((root / "docs").glob("*.md")):
+        yield from read_file(path, source_id=f"docs/{path.name}")

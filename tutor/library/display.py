@@ -1,0 +1,91 @@
+"""Show an answer to a person: each claim with its source and its quote, or why there is none."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import TYPE_CHECKING
+
+from statml.errors import MissingExtraError
+from tutor.library.answer import Answer, Claim
+from tutor.library.store import Stats
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def open_console() -> Console:
+    """A Rich console on stdout.
+
+    Raises
+    ------
+    MissingExtraError
+        If Rich is not installed.
+    """
+    try:
+        from rich.console import Console
+    except ImportError as error:
+        raise MissingExtraError("the tutor needs rich: install statml[tutor]") from error
+    return Console(highlight=False)
+
+
+def show(answer: Answer, stats: Stats, console: Console) -> None:
+    """Print `answer`. Source text is printed as text: no markup, no terminal codes of its own."""
+    from rich.text import Text
+
+    if answer.abstained:
+        console.print(Text("I cannot answer this from my sources.", style="bold"))
+        console.print(Text(f"Why: {printable(answer.reason)}."))
+        _show_searched(answer, stats, console)
+        console.print(Text("Ask it in other words, or add a source: tutor library add PATH", style="dim"))
+    for number, claim in enumerate(answer.claims, start=1):
+        if number > 1:
+            console.print()
+        _show_claim(number, claim, console)
+    for dropped in answer.unsupported:
+        console.print()
+        console.print(Text(f"Unsupported, not to be relied on: {printable(dropped.text)}", style="dim"))
+        console.print(Text(f"   because {printable(dropped.reason)}", style="dim"))
+    if answer.claims:
+        console.print()
+        how = "quoted, no model used" if answer.provider == "extractive" else f"worded by {answer.model}"
+        console.print(Text(f"Answer {how}; every quote was found verbatim in its source.", style="dim"))
+
+
+def printable(text: str) -> str:
+    """Drop what steers a terminal or hides in a line: control, direction and invisible characters.
+
+    Examples
+    --------
+    >>> printable("red\\x1b[31m alert")
+    'red[31m alert'
+    """
+    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf"))
+
+
+def _show_claim(number: int, claim: Claim, console: Console) -> None:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    quote = " ".join(printable(claim.quote).split())
+    # an extractive claim is its quote: said once
+    if claim.text.split() != claim.quote.split():
+        console.print(Text(f"{number}. {printable(claim.text)}"))
+        console.print(Padding(Text(f"“{quote}”", style="italic green"), (0, 0, 0, 3)))
+    else:
+        console.print(Text.assemble(f"{number}. ", (f"“{quote}”", "italic green")))
+    place = f"{claim.title} [{claim.source_id}]" + (f", {claim.section}" if claim.section else "")
+    console.print(Padding(Text(printable(place), style="cyan"), (0, 0, 0, 3)))
+    if claim.url:
+        console.print(Padding(Text(claim.url, style="dim"), (0, 0, 0, 3)))
+
+
+def _show_searched(answer: Answer, stats: Stats, console: Console) -> None:
+    from rich.text import Text
+
+    kinds = ", ".join(f"{number} {kind}" for kind, number in stats.kinds.items())
+    console.print(Text(f"Searched: {stats.documents} documents ({kinds}), {stats.chunks} passages."))
+    if answer.searched:
+        console.print(Text("Nearest passages:"))
+    for passage in answer.searched:
+        section = f", {passage.section}" if passage.section else ""
+        console.print(Text(printable(f"   {passage.title} [{passage.source_id}]{section}"), style="cyan"))
