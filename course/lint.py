@@ -258,7 +258,7 @@ def _pattern_faults(rubric: Rubric) -> Iterator[str]:
 
 
 def _shows(patterns: tuple[str, ...], answer: str) -> bool:
-    return any(re.search(pattern, answer, re.IGNORECASE) for pattern in patterns)
+    return any(re.search(pattern, _words(answer), re.IGNORECASE) for pattern in patterns)
 
 
 def _all_tests(assignment: Assignment) -> list[tuple[Path, Literal["public", "hidden"]]]:

@@ -82,7 +82,11 @@ class Level(_Model):
 
 
 class MustMention(_Model):
-    """A point the answer has to make; any one of the phrases (regular expressions) shows it."""
+    """A point the answer has to make; any one of the phrases shows it.
+
+    Phrases are regular expressions, searched without regard to case in the
+    answer with its white space collapsed to single blanks.
+    """
 
     id: Identifier
     description: str
@@ -90,7 +94,7 @@ class MustMention(_Model):
 
 
 class Misconception(_Model):
-    """A wrong idea worth naming, how it shows, and what to tell the student."""
+    """A wrong idea worth naming, how it shows (as in `MustMention`), and what to tell the student."""
 
     id: Identifier
     any_of: tuple[str, ...] = Field(min_length=1)
