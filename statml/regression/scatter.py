@@ -49,7 +49,7 @@ class Scatter:
         if self.df is None:
             return np.ones(1), np.ones(1)
         weights = np.exp(_log_weights(self.df))
-        keep = weights > 1e-14
+        keep = weights > 1e-10
         return weights[keep] / weights[keep].sum(), np.exp(LOG_LAMBDA[keep])
 
 

@@ -1,0 +1,41 @@
+"""Covariances, predictive distributions, calibration: the ground every method stands on."""
+
+from statml.uncertainty.calibration import CalibrationReport, calibration_report, covered_fraction, pit
+from statml.uncertainty.conformal import ConformalRegressor, Recalibrated
+from statml.uncertainty.covariance import Covariance
+from statml.uncertainty.cross_validation import (
+    coverage,
+    coverage_scorer,
+    cross_predict_dist,
+    crps,
+    log_score,
+    predict_dist,
+)
+from statml.uncertainty.distributions import PredictiveDistribution
+from statml.uncertainty.empirical import Categorical, Samples
+from statml.uncertainty.mixtures import GaussianMixture
+from statml.uncertainty.parametric import Gaussian, StudentT
+from statml.uncertainty.stack import CovarianceStack
+
+__all__ = [
+    "CalibrationReport",
+    "Categorical",
+    "ConformalRegressor",
+    "Covariance",
+    "CovarianceStack",
+    "Gaussian",
+    "GaussianMixture",
+    "PredictiveDistribution",
+    "Recalibrated",
+    "Samples",
+    "StudentT",
+    "calibration_report",
+    "coverage",
+    "coverage_scorer",
+    "covered_fraction",
+    "cross_predict_dist",
+    "crps",
+    "log_score",
+    "pit",
+    "predict_dist",
+]

@@ -102,10 +102,10 @@ def cross_predict_dist(
     parts, order = [], []
     for train, test in check_cv(cv).split(X, y, groups):
         fitted = clone(estimator).fit(
-            _cut(X, train), y[train], **_fit_arguments(estimator, _cut_all(given, train))
+            _cut(X, train), y[train], **fit_arguments(estimator, take_rows(given, train))
         )
         names = [name for name in PREDICT_ERRORS if observed or not name.startswith("y_")]
-        held_out = {name: value for name, value in _cut_all(given, test).items() if name in names}
+        held_out = {name: value for name, value in take_rows(given, test).items() if name in names}
         parts.append(predict_dist(fitted, _cut(X, test), **held_out))
         order.append(test)
     rows = np.concatenate(order)
@@ -122,13 +122,14 @@ def _cut(values: Any, rows: Array) -> Any:
     )
 
 
-def _cut_all(errors: dict[str, Any], rows: Array) -> dict[str, Any]:
+def take_rows(errors: dict[str, Any], rows: Array) -> dict[str, Any]:
+    """Cut every error argument to the given rows; numbers stay as they are."""
     arrays = {name: value if hasattr(value, "shape") else np.asarray(value) for name, value in errors.items()}
     return {name: value if value.shape == () else value[rows] for name, value in arrays.items()}
 
 
-def _fit_arguments(estimator: Any, errors: dict[str, Any]) -> dict[str, Any]:
-    """A pipeline's last step takes its arguments under its own name."""
+def fit_arguments(estimator: Any, errors: dict[str, Any]) -> dict[str, Any]:
+    """The errors under the names `fit` takes them by: a pipeline's last step has its own."""
     if isinstance(estimator, Pipeline):
         return {f"{estimator.steps[-1][0]}__{name}": value for name, value in errors.items()}
     return errors

@@ -90,7 +90,9 @@ class GaussianMixture(PredictiveDistribution):
             found = elementwise.find_root(
                 excess, (low[row] - pad, high[row] + pad), args=(row, probability[row])
             )
-            solution[row] = found.x
+            # Where rounding hides the sign change, the quantile is the end of the bracket.
+            above = excess(high[row], row, probability[row]) < 0
+            solution[row] = np.where(found.success, found.x, np.where(above, high[row], low[row]))
         return solution
 
     def log_prob(self, y: Any) -> Array:
