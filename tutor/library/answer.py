@@ -185,7 +185,7 @@ def ask(question: str, retriever: Retriever, provider: Provider, *, k: int = 5) 
     >>> ask("What is the mass of M87?", retriever, ExtractiveProvider()).abstained
     True
     """
-    question = _checked(question)
+    question = checked_question(question)
     hits = retriever.search(question, k)
     fit, best = supporting(question, hits, retriever.weight)
     searched = tuple(Searched(h.chunk.source_id, h.chunk.title, h.chunk.section, h.score) for h in hits)
@@ -275,7 +275,8 @@ def prompt_text(name: str = PROMPT) -> str:
     return resources.files("tutor.library").joinpath("prompts", f"{name}.txt").read_text(encoding="utf-8")
 
 
-def _checked(question: str) -> str:
+def checked_question(question: str) -> str:
+    """Return the question without blanks around it; refuse an empty or overlong one."""
     stripped = question.strip()
     if not stripped:
         raise InputError('the question is empty; ask something, for example `tutor ask "What is Kurucz-a1?"`')

@@ -80,7 +80,7 @@ def _add_ask(subparsers: Any) -> None:
 
 
 def _run_ask(args: argparse.Namespace) -> int:
-    from tutor.library.answer import ask
+    from tutor.library.answer import ask, checked_question
     from tutor.library.default import open_library
     from tutor.library.search import BM25Retriever
     from tutor.providers import open_provider
@@ -94,6 +94,7 @@ def _run_ask(args: argparse.Namespace) -> int:
         )
     if args.k < 1:
         raise InputError(f"--k must be at least 1, got {args.k}")
+    checked_question(args.question)
     # a forbidden server or a missing key is found out before the library is read
     open_provider(settings)
     library, is_default = open_library(settings)

@@ -6,8 +6,8 @@ place it came from, so that a match is reported in characters of the original:
 * Unicode compatibility forms (ligatures, full-width letters), invisible and
   direction marks;
 * runs of white space, kinds of dashes and of quotation marks;
-* the TeX of running text: dollars, braces, escaped signs, spaces, a few dozen
-  commands with a Unicode twin; ``x^2`` and ``x²`` are one, and differ from ``x2``
+* the TeX of running text: dollars, braces, escaped signs, spaces, blanks around
+  operators, a few dozen commands with a Unicode twin; ``x^2`` and ``x²`` are one, and differ from ``x2``
   (a lowered letter is not told from one on the line: ``M_\\odot`` is ``M⊙``).
 
 Case, letters, digits and word order must agree: a near-miss is no quote.
@@ -39,6 +39,8 @@ _TEX_SILENT = frozenset(
      "left", "right", "big", "displaystyle", "operatorname"]
 )  # fmt: skip
 _TEX_ESCAPED = frozenset("%&#_{}$")
+# Blanks around these say nothing: TeX sets its own.
+_OPERATORS = frozenset("~≈≃×±∓·≤≥≲≳≪≫≠∝→=<>+")
 _TEX_SPACES = frozenset(",;:! ")
 
 
@@ -70,7 +72,7 @@ def find_quote(quote: str, text: str) -> Span | None:
     Examples
     --------
     >>> find_quote("a mass of 10² M⊙", "It has a mass of $10^{2} M_\\\\odot$ now.")
-    Span(start=3, end=30, whole_words=True)
+    Span(start=7, end=33, whole_words=True)
     >>> find_quote("a mass of 10³ M⊙", "It has a mass of $10^{2} M_\\\\odot$ now.") is None
     True
     """
@@ -155,6 +157,11 @@ def _normalised(text: str) -> tuple[str, list[tuple[int, int]]]:
             if character in " -" and out and out[-1] == character:
                 places[-1] = (places[-1][0], end)
                 continue
+            if character == " " and out and out[-1] in _OPERATORS:
+                continue
+            if character in _OPERATORS and out and out[-1] == " ":
+                out.pop()
+                places.pop()
             out.append(character)
             places.append((start, end))
 

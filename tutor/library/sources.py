@@ -15,6 +15,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +147,7 @@ def _markdown_cells(text: str) -> str | None:
     """The Markdown cells of a percent-format file, without their comment marks; None if there are none."""
     marks = list(_CELL.finditer(text))
     cells = []
-    for mark, following in zip(marks, [*marks[1:], None], strict=True):
+    for mark, following in zip_longest(marks, marks[1:]):
         if "[markdown]" not in mark.group(1):
             continue
         body = text[mark.end() : following.start() if following else len(text)]
