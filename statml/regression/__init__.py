@@ -2,5 +2,6 @@
 
 from statml.regression.bayesian import BayesianLinearRegression
 from statml.regression.linear import LinearRegression
+from statml.regression.spectra import SpectrumFeatures, spectral_regressor
 
-__all__ = ["BayesianLinearRegression", "LinearRegression"]
+__all__ = ["BayesianLinearRegression", "LinearRegression", "SpectrumFeatures", "spectral_regressor"]

@@ -34,6 +34,7 @@ Array = np.ndarray
 
 # Quadrature over probability p = 1 / (1 + exp(-t)): dense in both tails, down to p = 1e-10.
 _T = np.linspace(-23.0, 23.0, 185)
+INNERMOST = float(np.finfo(float).eps)
 NODES = 1 / (1 + np.exp(-_T))
 WEIGHTS = NODES * (1 - NODES) / np.sum(NODES * (1 - NODES))
 
@@ -91,7 +92,10 @@ class Recalibrated(PredictiveDistribution):
 
     def ppf(self, probability: Any) -> Array:
         probability = np.broadcast_to(np.asarray(probability, float), (len(self),))
-        return self.base.ppf(self._through(probability, forward=False))
+        mapped = self._through(probability, forward=False)
+        # A calibration rank of 1 - 1e-16 must not round an inner quantile to infinity.
+        inner = (probability > 0) & (probability < 1)
+        return self.base.ppf(np.where(inner, np.clip(mapped, INNERMOST, 1 - INNERMOST), mapped))
 
     def log_prob(self, y: Any) -> Array:
         u = self.base.cdf(y)

@@ -44,7 +44,7 @@ class Covariance(ABC):
     >>> C[np.array([0, 2])].shape
     (2, 2)
     >>> plate = Covariance.low_rank(np.full(3, 0.01), 0.05 * np.ones((3, 1)))
-    >>> round(plate.to_dense()[0, 1], 6)
+    >>> round(float(plate.to_dense()[0, 1]), 6)
     0.0025
     """
 
