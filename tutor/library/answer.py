@@ -280,6 +280,8 @@ def checked_question(question: str) -> str:
     stripped = question.strip()
     if not stripped:
         raise InputError('the question is empty; ask something, for example `tutor ask "What is Kurucz-a1?"`')
+    if any("\ud800" <= character <= "\udfff" for character in stripped):
+        raise InputError("the question is not readable text; give it in UTF-8")
     if len(stripped) > LONGEST_QUESTION:
         raise InputError(
             f"the question has {len(stripped)} characters; at most {LONGEST_QUESTION} are accepted"

@@ -73,7 +73,9 @@ def _show_claim(number: int, claim: Claim, console: Console) -> None:
         console.print(Padding(Text(f"“{quote}”", style="italic green"), (0, 0, 0, 3)))
     else:
         console.print(Text.assemble(f"{number}. ", (f"“{quote}”", "italic green")))
-    place = f"{claim.title} [{claim.source_id}]" + (f", {claim.section}" if claim.section else "")
+    # the first heading of a page is its title
+    section = claim.section.removeprefix(claim.title).removeprefix(" > ")
+    place = f"{claim.title} [{claim.source_id}]" + (f", {section}" if section else "")
     console.print(Padding(Text(printable(place), style="cyan"), (0, 0, 0, 3)))
     if claim.url:
         console.print(Padding(Text(claim.url, style="dim"), (0, 0, 0, 3)))
@@ -87,5 +89,6 @@ def _show_searched(answer: Answer, stats: Stats, console: Console) -> None:
     if answer.searched:
         console.print(Text("Nearest passages:"))
     for passage in answer.searched:
-        section = f", {passage.section}" if passage.section else ""
+        under = passage.section.removeprefix(passage.title).removeprefix(" > ")
+        section = f", {under}" if under else ""
         console.print(Text(printable(f"   {passage.title} [{passage.source_id}]{section}"), style="cyan"))

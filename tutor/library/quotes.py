@@ -86,8 +86,9 @@ def find_quote(quote: str, text: str) -> Span | None:
         return literal
     normal, places = _normalised(text)
     spans = [
-        _closed(text, places[at][0], places[at + len(wanted) - 1][1])
-        for at, _ in _occurrences(wanted, normal)
+        _closed(text, places[at][0], places[end - 1][1])
+        for at, end in _occurrences(wanted, normal)
+        if _whole_characters(normal, places, at, end)
     ]
     found = _best(text, spans)
     # a match of typography is preferred only where the literal one cuts a word
@@ -114,6 +115,13 @@ def _best(text: str, spans: list[tuple[int, int]]) -> Span | None:
     return next(whole, judged[0] if judged else None)
 
 
+def _whole_characters(normal: str, places: list[tuple[int, int]], at: int, end: int) -> bool:
+    """Whether no character of the original is cut in two: e is no part of é."""
+    if at and places[at - 1] == places[at]:
+        return False
+    return end == len(normal) or (places[end - 1] != places[end] and not unicodedata.combining(normal[end]))
+
+
 def _closed(text: str, start: int, end: int) -> tuple[int, int]:
     """Take in the brace or dollar right outside that the TeX inside needs to be whole."""
     while text[end : end + 1] == "}" and text.count("{", start, end) > text.count("}", start, end):
@@ -135,7 +143,7 @@ def _cuts_no_word(text: str, start: int, end: int) -> bool:
     first, last = text[start], text[end - 1]
     if before and joined(before[-1], first):
         return False
-    if after and joined(last, after[0]):
+    if after and (joined(last, after[0]) or unicodedata.combining(after[0])):
         return False
     if first.isalnum() and before and before[-1] in _DASHES and (first.isdigit() or before[:1].isalpha()):
         return False

@@ -126,6 +126,8 @@ def _record(entry: Any, origin: str) -> Document:
     for name, value in wanted.items():
         if not isinstance(value, str) or not value.strip():
             raise ValueError(f"has no {name}" + (" (or text)" if name == "abstract" else ""))
+    if not _encodable(json.dumps(entry, ensure_ascii=False)):
+        raise ValueError("holds half a character (a lone surrogate)")
     source_id = str(wanted["id"]).strip()
     details: dict[str, Any] = {}
     for name in ("authors", "categories"):
@@ -141,6 +143,14 @@ def _record(entry: Any, origin: str) -> Document:
         details["url"] = f"https://arxiv.org/abs/{source_id}"
     title = " ".join(str(wanted["title"]).split())
     return Document(source_id, title, str(body), "abstract", origin, details)
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _markdown_cells(text: str) -> str | None:

@@ -162,6 +162,7 @@ def _candidates(question: str, asked: Sequence[str], sources: Sequence[Source]) 
     wanted = set(asked)
     needs = [answer for pattern, answer in _NEEDS if pattern.search(question)]
     least, most = SENTENCE_WORDS
+    echo = " ".join(question.lower().split()).rstrip("?")
     for source in sources:
         fenced = [match.span() for match in _FENCE.finditer(source.text)]
         for start, end in language.sentences(source.text):
@@ -172,6 +173,8 @@ def _candidates(question: str, asked: Sequence[str], sources: Sequence[Source]) 
                 continue
             if not all(need.search(text) for need in needs):
                 continue
+            if echo in " ".join(text.lower().split()):
+                continue  # a page that shows how to ask this does not answer it
             found = wanted & set(language.terms(text))
             if found:
                 yield Sentence(source.label, text, frozenset(found))

@@ -169,7 +169,8 @@ def test_the_prompt_is_a_file_of_its_version() -> None:
 
 
 @pytest.mark.parametrize(
-    ("question", "k", "said"), [("", 5, "empty"), ("x" * 2001, 5, "2001"), ("stars", 0, "k must")]
+    ("question", "k", "said"),
+    [("", 5, "empty"), ("x" * 2001, 5, "2001"), ("a\udcff", 5, "UTF-8"), ("stars", 0, "k must")],
 )
 def test_bad_input(question: str, k: int, said: str, retriever: BM25Retriever) -> None:
     with pytest.raises(InputError, match=said):

@@ -164,6 +164,7 @@ def test_jsonl_is_read_and_broken_lines_are_reported(tmp_path: Path) -> None:
         "{broken",
         '{"id": "x", "title": "t"}',
         "[1]",
+        '{"id": "z", "title": "t", "abstract": "half \\ud800 character"}',
         json.dumps({"id": "y", "title": "t", "text": "T."}),
     ]
     plain = tmp_path / "papers.jsonl"
@@ -177,7 +178,7 @@ def test_jsonl_is_read_and_broken_lines_are_reported(tmp_path: Path) -> None:
         assert [d.source_id for d in documents] == ["2501.00001", "y"]
         assert documents[0].title == "A title"
         assert documents[0].details == {"year": 2025, "url": "https://arxiv.org/abs/2501.00001"}
-        assert [r.where.rpartition(" ")[2] for r in rejected] == ["3", "4", "5"]
+        assert [r.where.rpartition(" ")[2] for r in rejected] == ["3", "4", "5", "6"]
         assert "has no abstract (or text)" in rejected[1].reason
 
 

@@ -43,6 +43,12 @@ def test_extractive_skips_code_and_questions() -> None:
     assert select("What is the rotation of a star?", (Source("S1", text),)) == []
 
 
+def test_a_sentence_that_repeats_the_question_is_no_answer() -> None:
+    source = (Source("S1", "You may type tutor ask why do stars spin down? to see it. " + TEXT),)
+    chosen = select("Why do stars spin down?", source)
+    assert [s.text for s in chosen] == ["Stars spin down as their winds brake them."]
+
+
 def test_extractive_without_sources_names_the_mend() -> None:
     with pytest.raises(ServiceError, match="--provider openai"):
         ExtractiveProvider().chat([Message("user", "Grade this.")])
