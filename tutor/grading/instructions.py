@@ -70,20 +70,19 @@ def speaks_to_grader(text: str) -> bool:
     >>> speaks_to_grader("We ignore the correlations and assign each star its own variance.")
     False
     """
-    folded = _folded(text)
-    if any(pattern.search(folded) for pattern in _PATTERNS) or _squeezed_hit(folded):
-        return True
+    for folded in _folded(text):
+        if any(pattern.search(folded) for pattern in _PATTERNS) or _squeezed_hit(folded):
+            return True
     return any(speaks_to_grader(decoded) for decoded in _decoded(text))
 
 
-def _folded(text: str) -> str:
+def _folded(text: str) -> tuple[str, str]:
+    # as written, and with look-alike letters of other alphabets read as Latin ones
     decomposed = unicodedata.normalize("NFKD", text)
     visible = (c for c in decomposed if not unicodedata.combining(c) and unicodedata.category(c) != "Cf")
-    plain = "".join(visible).casefold()
-    if re.search("[а-я]", plain) and not re.search("[a-z]", plain):
-        return plain  # really Cyrillic, not look-alikes
-    plain = plain.translate(_LOOKALIKES)
-    return " ".join(re.sub(r"[*_`~#>]+", " ", plain.replace("’", "'")).split())
+    plain = "".join(visible).casefold().replace("’", "'")
+    plain = " ".join(re.sub(r"[*_`~#]+", " ", plain).split())
+    return plain, plain.translate(_LOOKALIKES)
 
 
 def _squeezed_hit(folded: str) -> bool:
