@@ -6,7 +6,9 @@ CPU, torch on a GPU. This is the only module that asks for CUDA.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from typing import Any, Literal
 
@@ -16,6 +18,8 @@ from scipy import linalg
 from statml.errors import InputError, MissingExtraError
 
 Device = Literal["cpu", "cuda", "auto"]
+# Columns that one step of a QR decomposition takes together.
+QR_PANEL = 16
 
 
 def generator(rng: Any = None) -> np.random.Generator:
@@ -77,11 +81,23 @@ class Namespace:
         """The array as NumPy on the host."""
         return value if self.device == "cpu" else value.cpu().numpy()
 
+    def one_thread(self) -> AbstractContextManager[Any]:
+        """While the context lasts, BLAS works on small blocks without waiting for threads.
+
+        On matrices of a few thousand rows its threads gain little on an idle machine,
+        and on a busy one they wait for each other many times longer than the work takes.
+        """
+        return _blas().limit(limits=1, user_api="blas")
+
     def qr_r(self, matrix: Any) -> Any:
         """The triangular factor R of a QR decomposition, shape (min(n, p), p); may overwrite `matrix`."""
         if self.device == "cpu":
-            # LAPACK itself: np.linalg.qr copies a row-major block twice on its way there.
-            packed = linalg.lapack.dgeqrf(np.asfortranarray(matrix), overwrite_a=1)[0]
+            # LAPACK itself: np.linalg.qr copies a row-major block twice on its way there. The
+            # recursive panels of dgeqrt take tall blocks in half the time of dgeqrf.
+            panel = min(QR_PANEL, *matrix.shape)
+            if panel == 0:
+                return np.zeros((0, matrix.shape[1]))
+            packed = linalg.lapack.dgeqrt(panel, np.asfortranarray(matrix), overwrite_a=1)[0]
             return np.triu(packed[: min(matrix.shape)])
         return self.xp.linalg.qr(matrix)[1]
 
@@ -97,6 +113,14 @@ class Namespace:
         vector = values.ndim == 1
         solution = torch.linalg.solve_triangular(factor, values[:, None] if vector else values, upper=upper)
         return solution[:, 0] if vector else solution
+
+
+@cache
+def _blas() -> Any:
+    """The BLAS libraries that are loaded; finding them takes milliseconds, so once."""
+    from threadpoolctl import ThreadpoolController  # a dependency of scikit-learn
+
+    return ThreadpoolController()
 
 
 def namespace(device: Device = "cpu") -> Namespace:

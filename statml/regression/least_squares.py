@@ -74,20 +74,21 @@ def reduce_rows(X: Array, y: Array, *, intercept: bool, weights: Array | None, d
     """
     n, d = X.shape
     p = d + intercept
-    triangles = []
-    for start in range(0, n, BLOCK_ROWS):
-        stop = min(start + BLOCK_ROWS, n)
-        block = np.empty((stop - start, p + 1), order="F")
-        if intercept:
-            block[:, 0] = 1
-        block[:, intercept:p] = X[start:stop]
-        block[:, p] = y[start:stop]
-        if weights is not None:
-            block *= weights[start:stop, None]
-        triangles.append(device.to_numpy(device.qr_r(device.asarray(block))))
-    stacked = np.concatenate(triangles) if triangles else np.zeros((0, p + 1))
+    with device.one_thread():
+        triangles = []
+        for start in range(0, n, BLOCK_ROWS):
+            rows = slice(start, start + BLOCK_ROWS)
+            block = np.empty((len(y[rows]), p + 1), order="F")
+            if intercept:
+                block[:, 0] = 1
+            block[:, intercept:p] = X[rows]
+            block[:, p] = y[rows]
+            if weights is not None:
+                block *= weights[rows, None]
+            triangles.append(device.to_numpy(device.qr_r(device.asarray(block))))
+        stacked = np.concatenate(triangles) if triangles else np.zeros((0, p + 1))
+        final = device.to_numpy(device.qr_r(device.asarray(stacked)))
     reduced = np.zeros((p + 1, p + 1))
-    final = device.to_numpy(device.qr_r(device.asarray(stacked)))
     reduced[: len(final)] = final
     return Triangle(reduced[:p, :p], reduced[:p, p], abs(float(reduced[p, p])), n)
 
