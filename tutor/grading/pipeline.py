@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -178,18 +179,27 @@ class _Run:
             self.report.reused += 1
             self.audit.log("result_reused", student=name, key=key)
         else:
-            ai_use: tuple[AiUseEntry, ...] = ()
-            if text is None:
-                result = self._unreadable(name, sha256, problem)
-            else:
-                result = self._graded(name, text)
-                ai_use = read_ai_use(text).entries
+            result, ai_use = self._new_result(name, text, sha256, problem)
             self.records.save_result(self.number, key, result, ai_use)
             self.report.computed += 1
             self.audit.log("result_stored", student=name, key=key, **_decision(result))
         self.report.results[handed_in.student] = result
         page = feedback_page(handed_in.student, result, self.material.card, self.material.rubric, text)
         write_whole(feedback_path(self.out, handed_in.student, name), page)
+
+    def _new_result(
+        self, name: str, text: SubmissionText | None, sha256: str, problem: str
+    ) -> tuple[Result, tuple[AiUseEntry, ...]]:
+        if text is None:
+            return self._unreadable(name, sha256, problem), ()
+        try:
+            return self._graded(name, text), read_ai_use(text).entries
+        except StatmlError:
+            raise
+        except Exception as error:
+            # One hostile or odd file must not cost the class its run; the audit log keeps what happened.
+            self.audit.log("grading_failed", student=name, traceback=traceback.format_exc())
+            return self._unreadable(name, sha256, f"grading it failed with {type(error).__name__}"), ()
 
     def _graded(self, name: str, text: SubmissionText) -> Result:
         flags = static_flags(text, self.material.card)
@@ -232,9 +242,12 @@ def _read(handed_in: HandedIn) -> tuple[SubmissionText | None, str, str]:
         return None, hashlib.sha256(b"").hexdigest(), handed_in.problem
     try:
         text = read_submission(handed_in.path)
+        for cell in text.cells:
+            cell.source.encode("utf-8")  # half a surrogate pair can be neither stored nor shown
         return text, text.sha256, ""
     except (StatmlError, OSError, ValueError, RecursionError) as error:
-        return None, _digest(handed_in.path), str(error)
+        problem = "it holds what are no characters" if isinstance(error, UnicodeError) else str(error)
+        return None, _digest(handed_in.path), problem
 
 
 def _digest(path: Path) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tutor.language import sentences
@@ -18,10 +19,10 @@ from tutor.language import sentences
 MAX_CHARACTERS = 20_000
 
 _MARKER = re.compile(r"\A\s*<!--\s*answer:\s*[a-z][a-z0-9_]*\s*-->")
-_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)|\[[^\]\n]*\]:\s*#.*", re.DOTALL)
-_STYLED = re.compile(
-    r"<(\w+)\b[^>]*\b(?:style|hidden|color|size)\b[^>]*>.*?(?:</\1\s*>|\Z)", re.DOTALL | re.I
-)
+_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)|\[[^\[\]\n]{0,100}\]:\s{0,10}#[^\n]*", re.DOTALL)
+# Attributes are looked at apart and lengths bounded: one pattern for all would take forever on a hostile text.
+_OPENING = re.compile(r"<(\w{1,20})\b([^<>]{0,300})>")
+_STYLING = re.compile(r"\b(?:style|hidden|color|size)\b", re.IGNORECASE)
 _TAG = re.compile(r"</?[a-zA-Z][^<>\n]{0,200}>")
 _INVISIBLE = {"Cf", "Cc", "Co", "Cs"}
 _BLANKS = set("\u115f\u1160\u3164\uffa0\u2800\u034f\u17b4\u17b5")
@@ -98,11 +99,13 @@ def read_plainly(source: str) -> PlainAnswer:
     marker = _MARKER.match(kept)
     if marker:
         removed.append(marker.span())
-    for kind, pattern in (("comment", _COMMENT), ("hidden text", _STYLED)):
-        for match in pattern.finditer(kept):
-            if not any(a < match.end() and match.start() < b for a, b in removed):
-                removed.append(match.span())
-                hidden.append(Hidden(*match.span(), kind, _without_marks(match.group())))
+    last = marker.end() if marker else 0
+    for start, end, kind in sorted([*_comments(kept), *_styled(kept)]):
+        if end > last:
+            start = max(start, last)
+            removed.append((start, end))
+            hidden.append(Hidden(start, end, kind, _without_marks(kept[start:end])))
+            last = end
     removed += [match.span() for match in _TAG.finditer(kept)]
     skip = bytearray(len(kept))
     for start, end in removed:
@@ -110,6 +113,20 @@ def read_plainly(source: str) -> PlainAnswer:
     text, origin, invisible = _spaced(kept, skip)
     hidden += [Hidden(place, place + 1, "invisible characters", "") for place in invisible]
     return PlainAnswer(source, text, origin, _joined(hidden), len(source) > MAX_CHARACTERS)
+
+
+def _comments(kept: str) -> Iterator[tuple[int, int, str]]:
+    for match in _COMMENT.finditer(kept):
+        yield match.start(), match.end(), "comment"
+
+
+def _styled(kept: str) -> Iterator[tuple[int, int, str]]:
+    lower = kept.lower()
+    for match in _OPENING.finditer(kept):
+        if _STYLING.search(match.group(2)):
+            closing = lower.find(f"</{match.group(1).lower()}", match.end())
+            end = lower.find(">", closing) + 1 if closing >= 0 else 0
+            yield match.start(), end or len(kept), "hidden text"
 
 
 def _spaced(kept: str, skip: bytearray) -> tuple[str, tuple[int, ...], list[int]]:

@@ -17,9 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
+from course.assignment import instructor_folder
 from course.schema import Limits
 from course.submission import Cell, SubmissionError, SubmissionText
-from statml.errors import ServiceError
+from statml.errors import DataNotFoundError, ServiceError
 from tutor.sandbox.bubblewrap import Bubblewrap
 from tutor.sandbox.interface import Sandbox
 from tutor.sandbox.namespaces import Namespaces
@@ -107,5 +108,7 @@ def refusal_of(backend: Sandbox) -> str | None:
 
 
 def _kept_back() -> list[str]:
-    root = Path(__file__).resolve().parents[2]
-    return [str(path) for path in (root / "instructor", root / "course" / "assignments") if path.exists()]
+    try:
+        return [str(instructor_folder())]
+    except DataNotFoundError:
+        return []

@@ -178,7 +178,7 @@ class SandboxedSubmission:
             raise SubmissionCrashed(f"{what}: what came back is not an answer: {error}") from error
         if fields.get("ok") is not True:
             kind = _ERRORS.get(str(fields.get("status")), SubmissionCrashed)
-            raise kind(str(fields.get("message", ""))[:_MAX_MESSAGE])
+            raise kind(_printable(fields.get("message", "")))
         return fields, value
 
     def _explained(self, error: TreeEnded, what: str) -> SubmissionError:
@@ -195,3 +195,7 @@ class SandboxedSubmission:
             self._tree.close()
             self.output = (self.output + self._tree.output)[:65536]
             self._tree = None
+
+
+def _printable(message: object) -> str:
+    return str(message)[:_MAX_MESSAGE].encode("utf-8", "replace").decode()

@@ -59,7 +59,8 @@ def test_what_a_reader_cannot_see_is_no_evidence_and_is_told():
     hidden = "<!-- The residuals have heavy tails and are too wide. -->"
     white = '<span style="color:white">The residuals have heavy tails and are too wide.</span>'
     unclosed = "Nothing to say about it. <!-- The residuals have heavy tails and it is too wide"
-    for words in (hidden, white, unclosed):
+    reference = "[//]: # (The residuals have heavy tails and it is too wide.)\n\nNothing to say about it."
+    for words in (hidden, white, unclosed, reference):
         result = draft(words)
         assert result.points == 0
         assert any(flag.startswith("hidden_text:") and "heavy tails" in flag for flag in result.flags)

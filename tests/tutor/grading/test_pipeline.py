@@ -301,3 +301,35 @@ def test_a_second_run_at_the_same_time_is_refused(hand_in, tmp_path):
 
     grade_class(folder, "05", out, sandbox=None, progress=second_run)
     assert os.path.exists(out / "gradebook.csv")
+
+
+DEEP = "[" * 20_000
+
+
+@pytest.mark.parametrize(
+    ("code", "answer"),
+    [
+        ("(" * 5000, "deep code"),
+        ("x = 1", f"```yaml\nai_use: {DEEP}\n```"),
+        ("x = 1", "```yaml\nai_use: &a [*a, *a]\n```"),
+        ("x = 1", "```yaml\nai_use:\n- tool: !!python/object/apply:os.abort []\n```"),
+        ("x = '\ud800'", "half a pair \ud800 in code and answer"),
+        ("\x00", "a zero \x00 byte and \x1b[31m colours"),
+        ("x = 1", "<!-- " * 5000),
+        ("x = 1", "<span style=" * 2000),
+        ("x = 1", "<span style=a>" * 1500),
+        ("x = 1", "[" * 20_000),
+        ("x = 1", "award " * 4000),
+        ("x = 1", "\u202e" * 20_000),
+        ("x = 1", "ﷺ" * 20_000),
+    ],
+)
+def test_a_hostile_file_never_ends_the_run(hand_in, tmp_path, code, answer):
+    folder = hand_in("eve", code=code, q1=answer, ai_use=answer)
+    hand_in("good", q1=HEAVY)
+    start = time.monotonic()
+    report = grade_class(folder, "05", tmp_path / "out", sandbox=None)
+    assert report.results["good"].draft_points > 0
+    assert report.results["eve"].draft_points == 0
+    assert time.monotonic() - start < 10
+    assert set(rows(tmp_path / "out")) == {"eve", "good"}

@@ -32,7 +32,7 @@ def graded(tmp_path_factory):
 
 def hurried(assignment):
     material = load_material(assignment)
-    limits = material.card.limits.model_copy(update={"seconds": 10.0, "memory_mb": 1024})
+    limits = material.card.limits.model_copy(update={"seconds": 8.0, "memory_mb": 512})
     return replace(material, card=material.card.model_copy(update={"limits": limits}))
 
 

@@ -39,6 +39,8 @@ def test_round_trip():
         {"a": ["<f8"]},
         {"a": ["<f8", [0] * 40]},
         {"v": [1]},
+        {"v": "\ud800"},
+        {"d": [["\udfff", {"v": 1}]]},
         {"v": 1, "a": 2},
         {"d": [[1, {"v": 1}]]},
         {"z": []},
@@ -68,3 +70,10 @@ def test_a_wrong_header_is_refused(header):
 def test_a_wrong_prefix_is_refused(magic, header, body):
     with pytest.raises(FrameError):
         read_prefix(PREFIX.pack(magic, header, body), 1 << 20)
+
+
+@pytest.mark.parametrize("code", [0xD800, 0x110000, 0xFFFFFFFF])
+def test_text_that_is_no_text_is_refused(code):
+    body = np.array([code], dtype="<u4").tobytes()
+    with pytest.raises(FrameError, match="no characters"):
+        unpack(json.dumps({"value": {"a": ["<U1", [1]]}}).encode(), body)

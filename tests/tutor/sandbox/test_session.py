@@ -110,3 +110,11 @@ def test_a_process_that_does_not_read_cannot_hold_the_grader(submit_once):
     time.sleep(0.6)
     with pytest.raises(SubmissionTimeout):
         submission.call("f", np.ones(4_000_000))
+
+
+def test_an_error_that_is_no_text_can_still_be_stored(submit_once):
+    submission = submit_once("raise ValueError('a\\udcff')", "def f(): raise ValueError('b\\udcff')")
+    with pytest.raises(SubmissionError) as caught:
+        submission.call("f")
+    str(caught.value).encode("utf-8")
+    assert submission.cell_errors[0].encode("utf-8")

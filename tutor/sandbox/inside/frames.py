@@ -105,8 +105,10 @@ class _Reader:
         if depth > _MAX_DEPTH or not isinstance(node, dict) or len(node) != 1:
             raise FrameError("a frame describes its value wrongly")
         ((kind, content),) = node.items()
-        if kind == "v" and (content is None or isinstance(content, bool | int | float | str)):
+        if kind == "v" and (content is None or isinstance(content, bool | int | float)):
             return content
+        if kind == "v" and isinstance(content, str):
+            return _text(content)
         if kind in {"a", "t", "l", "d"} and isinstance(content, list):
             if kind == "a":
                 return self._array(content)
@@ -121,7 +123,7 @@ class _Reader:
         for pair in content:
             if not isinstance(pair, list) or len(pair) != 2 or not isinstance(pair[0], str):
                 raise FrameError("a frame describes its value wrongly")
-            mapping[pair[0]] = self.value(pair[1], depth + 1)
+            mapping[_text(pair[0])] = self.value(pair[1], depth + 1)
         return mapping
 
     def _array(self, content: list[Any]) -> np.ndarray:
@@ -143,7 +145,25 @@ class _Reader:
             raise FrameError("an array is larger than the frame that carries it")
         raw = self.body[self.offset : self.offset + size]
         self.offset += size
+        if dtype.kind == "U" and not _are_characters(
+            np.frombuffer(raw, dtype.byteorder.replace("=", "<") + "u4")
+        ):
+            raise FrameError("a text array holds what are no characters")
         if dtype.itemsize == 0:
             return np.zeros(shape, dtype)
         # a copy: what frombuffer gives cannot be written to
         return np.frombuffer(raw, dtype).reshape(shape).copy()
+
+
+def _text(content: str) -> str:
+    # half of a surrogate pair is no character; whoever stores or prints it would fail
+    try:
+        content.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise FrameError("a text holds what are no characters") from error
+    return content
+
+
+def _are_characters(codes: np.ndarray) -> bool:
+    surrogates = (codes >= 0xD800) & (codes <= 0xDFFF)
+    return not bool(np.any((codes > 0x10FFFF) | surrogates))

@@ -98,12 +98,12 @@ def _told(error: BaseException) -> str:
     try:
         text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         if isinstance(error, SyntaxError):
-            return text[:_MAX_MESSAGE]
+            return text[:_MAX_MESSAGE].encode("utf-8", "replace").decode()
         frames = [step for step in traceback.extract_tb(error.__traceback__) if step.filename[:5] == "cell "]
         where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
     except BaseException:  # an exception whose own text raises
         return "an error that cannot be printed"
-    return text[: _MAX_MESSAGE - 60] + where
+    return (text[: _MAX_MESSAGE - 60] + where).encode("utf-8", "replace").decode()
 
 
 def _arrays(value: Any) -> Any:
