@@ -12,6 +12,7 @@ Source: Ting, "Statistical Machine Learning for Astronomy" (arXiv:2506.12230), c
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Real
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -283,7 +284,7 @@ class BayesianLinearRegression(LinearParameters, DistributionRegressor):
         if isinstance(self.scatter, str):
             if self.scatter != "evidence":
                 raise InputError(f"scatter is {self.scatter!r}; accepted are 'evidence' and a number >= 0")
-        elif not (np.isfinite(self.scatter) and self.scatter >= 0):
+        elif not (isinstance(self.scatter, Real) and 0 <= self.scatter < np.inf):
             raise InputError(f"scatter is {self.scatter!r}; accepted are 'evidence' and a number >= 0")
 
     # -- predicting -------------------------------------------------------------------

@@ -130,6 +130,10 @@ class LinearRegression(LinearParameters, DistributionRegressor):
             Fewer rows than parameters, dependent columns, an error of zero, or an
             argument that is refused.
         """
+        if self.absolute_errors not in (True, False, None):
+            raise InputError(
+                f"absolute_errors is {self.absolute_errors!r}; accepted are True, False and None"
+            )
         refuse_arguments(self, "fit", self.fit_refuses, X_err=X_err, X_cov=X_cov, xy_cov=xy_cov)
         X, y = self._training_data(X, y, y_err=y_err)
         covariance = target_covariance(len(y), y_err, y_cov)

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
 Array = np.ndarray
 LEVELS = (0.5, 0.68, 0.9, 0.95)
-# Chance that a calibrated model is flagged: 0.1 % by the PIT test, 0.3 % by each level.
+# Chance that a calibrated model is flagged: 0.1 % by the PIT test, at most 0.27 % by each level.
 PIT_ALPHA = 1e-3
 COVERAGE_SIGMAS = 3.0
+COVERAGE_ALPHA = 2 * float(stats.norm.sf(COVERAGE_SIGMAS))
 
 
 def pit(prediction: PredictiveDistribution, y: Any) -> Array:
@@ -41,6 +42,15 @@ def covered_fraction(prediction: PredictiveDistribution, y: Any, level: float = 
     low, high = prediction.interval(level)
     y = _targets(prediction, y)
     return float(np.mean((low <= y) & (y <= high)))
+
+
+def coverage_pvalue(inside: int, n: int, level: float) -> float:
+    """Two-sided p value of `inside` out of n values covered, exactly binomial.
+
+    Three standard deviations would not do: at 95 % and n = 20 they flag 1.6 % of calibrated models.
+    """
+    below, above = stats.binom.cdf(inside, n, level), stats.binom.sf(inside - 1, n, level)
+    return float(min(1.0, 2 * min(below, above)))
 
 
 def pit_test(u: Array) -> float:
@@ -86,7 +96,7 @@ class CalibrationReport:
         found = [
             f"{nominal:.0%} intervals cover {seen:.1%} ({(seen - nominal) / error:+.1f} sigma)"
             for nominal, seen, error in zip(self.levels, self.covered, self.covered_err)
-            if abs(seen - nominal) > COVERAGE_SIGMAS * error
+            if coverage_pvalue(round(seen * len(self.pit)), len(self.pit), nominal) < COVERAGE_ALPHA
         ]
         if self.pit_pvalue < PIT_ALPHA:
             found.append(f"probability integral transforms are not uniform (p = {self.pit_pvalue:.1e})")
@@ -94,7 +104,7 @@ class CalibrationReport:
 
     @property
     def calibrated(self) -> bool:
-        """No level off by more than 3 sigma and PIT p value at least 0.001."""
+        """No level with a binomial p value beyond 3 sigma (0.27 %), and PIT p value at least 0.001."""
         return not self.misses
 
     def to_dict(self) -> dict[str, Any]:
@@ -182,6 +192,8 @@ def calibration_report(
     nominal = np.asarray(levels, float)
     covered = np.array([covered_fraction(prediction, y, level) for level in nominal])
     u = pit(prediction, y)
+    if np.any(np.isnan(u)):
+        raise InputError("prediction has a cdf that is NaN; accepted are predictions with finite parameters")
     low, high = prediction.interval(0.68)
     return CalibrationReport(
         levels=nominal,

@@ -29,6 +29,7 @@ from statml.uncertainty.calibration import pit
 from statml.uncertainty.contract import DistributionRegressor
 from statml.uncertainty.cross_validation import FIT_ERRORS, fit_arguments, predict_dist, take_rows
 from statml.uncertainty.distributions import COMPONENTS, PredictiveDistribution, rows
+from statml.uncertainty.measurement import target_covariance
 
 Array = np.ndarray
 
@@ -68,7 +69,7 @@ class Recalibrated(PredictiveDistribution):
         return len(self.base)
 
     def __getitem__(self, key: Any) -> Recalibrated:
-        key = rows(key)
+        key = rows(key, len(self))
         return Recalibrated(self.base[key], self._maps, self._which[key])
 
     @property
@@ -229,11 +230,19 @@ class ConformalRegressor(MetaEstimatorMixin, DistributionRegressor):
         X, y = self._training_data(X, y, X_err=X_err, y_err=y_err)
         given = dict(zip(FIT_ERRORS, (X_err, X_cov, y_err, y_cov, xy_cov)))
         errors = {name: value for name, value in given.items() if value is not None}
+        covariance = target_covariance(len(y), y_err, y_cov)
+        if covariance is not None:
+            # A value without information has no rank.
+            informative = np.flatnonzero(np.isfinite(covariance.variance()))
+            errors = take_rows(errors, informative, len(y))
+            X, y = X[informative], y[informative]
+            groups = None if groups is None else np.asarray(groups)[informative]
         train, held_out = self._split(X, groups)
         self.estimator_ = clone(self.estimator).fit(
-            X[train], y[train], **fit_arguments(self.estimator, take_rows(errors, train))
+            X[train], y[train], **fit_arguments(self.estimator, take_rows(errors, train, len(y)))
         )
-        held_errors = {name: value for name, value in take_rows(errors, held_out).items() if name != "xy_cov"}
+        held_errors = take_rows(errors, held_out, len(y))
+        held_errors.pop("xy_cov", None)
         prediction = predict_dist(self.estimator_, X[held_out], **held_errors)
         self.calibration_pit_ = np.sort(pit(prediction, y[held_out]))
         return self

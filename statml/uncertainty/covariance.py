@@ -131,7 +131,7 @@ class Covariance(ABC):
 
     @abstractmethod
     def plus_diagonal(self, variance: Any) -> Covariance:
-        """C + diag(variance); `variance` is a scalar or has shape (n,)."""
+        """C + diag(variance); `variance` is a number >= 0 or has shape (n,)."""
 
     @abstractmethod
     def times(self, factor: float) -> Covariance:
@@ -208,10 +208,10 @@ class DiagonalCovariance(Covariance):
         return float(2 * np.sum(np.log(self._positive_std())))
 
     def plus_diagonal(self, variance: Any) -> Covariance:
-        return DiagonalCovariance(self._variance + variance)
+        return DiagonalCovariance(self._variance + _added("variance", variance, len(self)))
 
     def times(self, factor: float) -> Covariance:
-        return DiagonalCovariance(factor * self._variance)
+        return DiagonalCovariance(_positive("factor", factor) * self._variance)
 
     def sample(self, size: int = 1, *, rng: Any = None) -> Array:
         return generator(rng).standard_normal((size, len(self))) * np.sqrt(self._variance)
@@ -232,6 +232,7 @@ class DenseCovariance(Covariance):
         return len(self._factor)
 
     def select(self, rows: Array) -> Covariance:
+        _refuse_repeats(rows)
         return DenseCovariance(_cholesky("the selected covariance", self.to_dense()[np.ix_(rows, rows)]))
 
     def to_dense(self) -> Array:
@@ -251,11 +252,11 @@ class DenseCovariance(Covariance):
 
     def plus_diagonal(self, variance: Any) -> Covariance:
         matrix = self.to_dense()
-        matrix[np.diag_indices(len(self))] += variance
+        matrix[np.diag_indices(len(self))] += _added("variance", variance, len(self))
         return DenseCovariance(_cholesky("C + diag(variance)", matrix))
 
     def times(self, factor: float) -> Covariance:
-        return DenseCovariance(np.sqrt(factor) * self._factor)
+        return DenseCovariance(np.sqrt(_positive("factor", factor)) * self._factor)
 
     def sample(self, size: int = 1, *, rng: Any = None) -> Array:
         return generator(rng).standard_normal((size, len(self))) @ self._factor.T
@@ -273,6 +274,7 @@ class BlockCovariance(Covariance):
         return sum(len(rows) for rows in self._rows)
 
     def select(self, rows: Array) -> Covariance:
+        _refuse_repeats(rows)
         block_of = np.empty(len(self), int)
         place_in = np.empty(len(self), int)
         for number, members in enumerate(self._rows):
@@ -308,11 +310,12 @@ class BlockCovariance(Covariance):
         return sum(part.logdet() for part in self._parts)
 
     def plus_diagonal(self, variance: Any) -> Covariance:
-        added = np.broadcast_to(np.asarray(variance, float), (len(self),))
+        added = _added("variance", variance, len(self))
         blocks = [block + np.diag(added[rows]) for block, rows in zip(self._blocks, self._rows)]
         return BlockCovariance(blocks, self._rows)
 
     def times(self, factor: float) -> Covariance:
+        factor = _positive("factor", factor)
         return BlockCovariance([factor * block for block in self._blocks], self._rows)
 
     def sample(self, size: int = 1, *, rng: Any = None) -> Array:
@@ -361,23 +364,24 @@ class LowRankCovariance(Covariance):
         return self._variance + np.einsum("ij,ij->i", self._modes, self._modes)
 
     def whiten(self, values: Array) -> Array:
-        return self._shrink(_scale_rows(values, self._variance**-0.5))
+        return self._shrink(_scale_rows(values, self._inverse_std()))
 
     def _whiten_transposed(self, values: Array) -> Array:
-        return _scale_rows(self._shrink(values), self._variance**-0.5)
+        return _scale_rows(self._shrink(values), self._inverse_std())
 
     def logdet(self) -> float:
         _, growth = self._spectrum
         return float(np.sum(np.log(self._variance)) + 2 * np.sum(np.log(growth)))
 
     def plus_diagonal(self, variance: Any) -> LowRankCovariance:
-        return LowRankCovariance(self._variance + variance, self._modes)
+        return LowRankCovariance(self._variance + _added("variance", variance, len(self)), self._modes)
 
     def plus_modes(self, modes: Array) -> LowRankCovariance:
         """C + V V^T for further common modes V of shape (n, k)."""
         return LowRankCovariance(self._variance, np.column_stack([self._modes, modes]))
 
     def times(self, factor: float) -> LowRankCovariance:
+        factor = _positive("factor", factor)
         return LowRankCovariance(factor * self._variance, np.sqrt(factor) * self._modes)
 
     def sample(self, size: int = 1, *, rng: Any = None) -> Array:
@@ -385,12 +389,41 @@ class LowRankCovariance(Covariance):
         own = rng.standard_normal((size, len(self))) * np.sqrt(self._variance)
         return own + rng.standard_normal((size, self._modes.shape[1])) @ self._modes.T
 
+    def _inverse_std(self) -> Array:
+        _ = self._spectrum  # refuses a variance of zero
+        return self._variance**-0.5
+
     def _shrink(self, values: Array) -> Array:
         left, growth = self._spectrum
         return values + left @ _scale_rows(left.T @ values, 1 / growth - 1)
 
 
 # -- checks at the boundary ---------------------------------------------------------
+
+
+def _positive(name: str, value: float) -> float:
+    if not value > 0:
+        raise InputError(f"{name} is {value!r}; accepted is a positive number")
+    return float(value)
+
+
+def _added(name: str, value: Any, n: int) -> Array:
+    """A variance to be added to each of n measurements."""
+    array = np.asarray(value, float)
+    if array.shape not in ((), (n,)):
+        raise InputError(f"{name} has shape {array.shape}; accepted is a number or ({n},)")
+    if not np.all(array >= 0):
+        raise InputError(f"{name} contains NaN or negative values; accepted are values >= 0")
+    return np.broadcast_to(array, (n,))
+
+
+def _refuse_repeats(rows: Array) -> None:
+    # Their errors are fully correlated; rounding alone would decide whether Cholesky notices.
+    if len(np.unique(rows)) < len(rows):
+        raise InputError(
+            "rows of a block or dense covariance are selected twice, which makes it singular; "
+            "accepted are distinct rows"
+        )
 
 
 def _scale_rows(values: Array, factors: Array) -> Array:

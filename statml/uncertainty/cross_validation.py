@@ -12,14 +12,16 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from sklearn import get_config
 from sklearn.base import clone
-from sklearn.model_selection import check_cv
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, check_cv
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import MetadataRequest
 
 from statml.errors import InputError, InputTypeError
 from statml.uncertainty.calibration import covered_fraction
 from statml.uncertainty.distributions import PredictiveDistribution
+from statml.uncertainty.measurement import refuse_quantities
 
 Array = np.ndarray
 
@@ -39,7 +41,7 @@ def predict_dist(estimator: Any, X: Any, **errors: Any) -> PredictiveDistributio
     """
     errors = {name: value for name, value in errors.items() if value is not None}
     if hasattr(estimator, "best_estimator_"):
-        estimator = estimator.best_estimator_
+        return predict_dist(estimator.best_estimator_, X, **errors)
     if isinstance(estimator, Pipeline):
         given = [name for name in ("X_err", "X_cov") if name in errors]
         if given and len(estimator) > 1:
@@ -50,7 +52,7 @@ def predict_dist(estimator: Any, X: Any, **errors: Any) -> PredictiveDistributio
         for _, transformer in estimator.steps[:-1]:
             if transformer is not None and transformer != "passthrough":
                 X = transformer.transform(X)
-        estimator = estimator.steps[-1][1]
+        return predict_dist(estimator.steps[-1][1], X, **errors)
     if not hasattr(estimator, "predict_dist"):
         raise InputTypeError(
             f"{type(estimator).__name__} has no predict_dist; accepted are statml estimators"
@@ -97,15 +99,16 @@ def cross_predict_dist(
         raise InputTypeError(
             f"{sorted(unknown)[0]} is not an error argument; accepted are {', '.join(FIT_ERRORS)}"
         )
-    y = np.asarray(y)
+    refuse_quantities(X=X, y=y)
+    X, y = X if hasattr(X, "shape") else np.asarray(X), np.asarray(y)
     given = {name: value for name, value in errors.items() if value is not None}
     parts, order = [], []
     for train, test in check_cv(cv).split(X, y, groups):
         fitted = clone(estimator).fit(
-            _cut(X, train), y[train], **fit_arguments(estimator, take_rows(given, train))
+            _cut(X, train), y[train], **fit_arguments(estimator, take_rows(given, train, len(y)))
         )
         names = [name for name in PREDICT_ERRORS if observed or not name.startswith("y_")]
-        held_out = {name: value for name, value in take_rows(given, test).items() if name in names}
+        held_out = {name: value for name, value in take_rows(given, test, len(y)).items() if name in names}
         parts.append(predict_dist(fitted, _cut(X, test), **held_out))
         order.append(test)
     rows = np.concatenate(order)
@@ -117,19 +120,33 @@ def cross_predict_dist(
 
 
 def _cut(values: Any, rows: Array) -> Any:
-    return (
-        values.iloc[rows] if hasattr(values, "iloc") else (values if np.ndim(values) == 0 else values[rows])
-    )
+    return values.iloc[rows] if hasattr(values, "iloc") else values[rows]
 
 
-def take_rows(errors: dict[str, Any], rows: Array) -> dict[str, Any]:
-    """Cut every error argument to the given rows; numbers stay as they are."""
+def take_rows(errors: dict[str, Any], rows: Array, n: int) -> dict[str, Any]:
+    """Cut every error argument of n rows to the given ones; numbers stay as they are.
+
+    Raises
+    ------
+    InputError
+        An argument has another number of rows.
+    """
     arrays = {name: value if hasattr(value, "shape") else np.asarray(value) for name, value in errors.items()}
-    return {name: value if value.shape == () else value[rows] for name, value in arrays.items()}
+    for name, value in arrays.items():
+        if value.shape != () and value.shape[0] != n:
+            raise InputError(f"{name} has shape {value.shape}; accepted are {n} rows, as X has")
+    return {name: value if value.shape == () else _cut(value, rows) for name, value in arrays.items()}
 
 
 def fit_arguments(estimator: Any, errors: dict[str, Any]) -> dict[str, Any]:
-    """The errors under the names `fit` takes them by: a pipeline's last step has its own."""
+    """The errors under the names `fit` takes them by: a pipeline's last step has its own.
+
+    With scikit-learn's metadata routing they keep their names, and go where they are requested.
+    """
+    if get_config()["enable_metadata_routing"]:
+        return errors
+    if isinstance(estimator, GridSearchCV | RandomizedSearchCV):
+        return fit_arguments(estimator.estimator, errors)
     if isinstance(estimator, Pipeline):
         return {f"{estimator.steps[-1][0]}__{name}": value for name, value in errors.items()}
     return errors

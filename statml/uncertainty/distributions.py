@@ -99,11 +99,11 @@ class PredictiveDistribution(ABC):
         Raises
         ------
         InputError
-            Only the single predictions are known (`cov` is None).
+            Only the densities of the single predictions are known.
         """
         raise InputError(
-            f"joint_log_prob needs a joint distribution, and this {type(self).__name__} has "
-            "the single predictions only (cov is None)"
+            f"joint_log_prob needs the density of all values together, and this {type(self).__name__} has "
+            "those of the single predictions only; accepted are Gaussian and StudentT with a covariance"
         )
 
     @staticmethod
@@ -126,9 +126,20 @@ class PredictiveDistribution(ABC):
 
 
 def as_components(components: Mapping[str, Any] | None, n: int) -> dict[str, Array]:
-    """All four components as arrays (n,), missing ones zero; an empty dict stays empty."""
+    """All four components as arrays (n,), missing ones zero; an empty dict stays empty.
+
+    Raises
+    ------
+    InputError
+        A component has another name.
+    """
     if not components:
         return {}
+    unknown = sorted(set(components) - set(COMPONENTS))
+    if unknown:
+        raise InputError(
+            f"variance_components has the entry {unknown[0]!r}; accepted are {', '.join(COMPONENTS)}"
+        )
     return {name: np.broadcast_to(np.asarray(components.get(name, 0.0), float), (n,)) for name in COMPONENTS}
 
 
@@ -144,6 +155,50 @@ def pick_components(components: Mapping[str, Array], key: Any) -> dict[str, Arra
     return {name: values[key] for name, values in components.items()}
 
 
-def rows(key: Any) -> Any:
-    """A selection that keeps one prediction an array of one."""
-    return slice(key, key + 1 or None) if isinstance(key, int | np.integer) else key
+def rows(key: Any, n: int) -> Any:
+    """A selection out of n that keeps one prediction an array of one.
+
+    Raises
+    ------
+    IndexError
+        There is no such row; without it a loop over the predictions would never end.
+    """
+    if not isinstance(key, int | np.integer):
+        return key
+    if not -n <= key < n:
+        raise IndexError(f"row {key} of {n} predictions does not exist")
+    return slice(key, key + 1 or None)
+
+
+def spread(name: str, value: Any, shape: tuple[int, ...]) -> Array:
+    """A standard deviation or scale as an array of the given shape.
+
+    Raises
+    ------
+    InputError
+        It is NaN or negative.
+    """
+    array = np.broadcast_to(np.asarray(value, float), shape)
+    if np.any(np.isnan(array)) or np.any(array < 0):
+        raise InputError(f"{name} contains NaN or negative values; accepted are values >= 0")
+    return array
+
+
+def standardised(y: Any, center: Array, scale: Array) -> Array:
+    """(y - center) / scale, where a scale of zero is a point: 0 at the point, else infinite."""
+    gap = np.asarray(y, float) - center
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where((gap == 0) & (scale == 0), 0.0, gap / scale)
+
+
+def times_quantile(scale: Array, quantile: Any) -> Array:
+    """scale * quantile, where the median of an infinitely wide distribution is its centre."""
+    quantile = np.asarray(quantile, float)
+    with np.errstate(invalid="ignore"):
+        return np.where(quantile == 0, 0.0, scale * quantile)
+
+
+def log_density(standard: Array, scale: Array) -> Array:
+    """Log density from that of the standardised value; infinite at a point, -inf beside it."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(standard == -np.inf, -np.inf, standard - np.log(scale))

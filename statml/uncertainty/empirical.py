@@ -49,7 +49,7 @@ class Samples(PredictiveDistribution):
         return self.draws.shape[1]
 
     def __getitem__(self, key: Any) -> Samples:
-        key = rows(key)
+        key = rows(key, len(self))
         return Samples(self.draws[:, key], variance_components=pick_components(self.variance_components, key))
 
     @property
@@ -123,14 +123,14 @@ class Categorical:
             raise InputError(
                 f"proba has shape {self.proba.shape}; accepted is one column for each of {len(self.classes)} classes"
             )
-        if np.any(self.proba < 0) or np.any(np.abs(self.proba.sum(axis=1) - 1) > 1e-8):
+        if not np.all(self.proba >= 0) or not np.all(np.abs(self.proba.sum(axis=1) - 1) <= 1e-8):
             raise InputError("proba must be non-negative and sum to 1 in every row")
 
     def __len__(self) -> int:
         return len(self.proba)
 
     def __getitem__(self, key: Any) -> Categorical:
-        return Categorical(self.proba[rows(key)], self.classes)
+        return Categorical(self.proba[rows(key, len(self))], self.classes)
 
     @property
     def mode(self) -> Array:

@@ -3,7 +3,7 @@
 ``fit`` and ``predict_dist`` of every estimator take the same arguments:
 
 =========  =====================================================================
-X_err      standard deviations of X, (n, d)
+X_err      standard deviations of X, a number or (n, d)
 X_cov      a `CovarianceStack`, (n, d, d); instead of X_err
 y_err      standard deviations of y, a number or (n,)
 y_cov      a `Covariance`, n x n; instead of y_err
@@ -63,6 +63,7 @@ def target_covariance(n: int, y_err: Any, y_cov: Any) -> Covariance | None:
     if y_err is not None and y_cov is not None:
         raise InputError("y_err and y_cov are both given; accepted is one of them")
     if y_cov is not None:
+        refuse_quantities(y_cov=y_cov)
         if not isinstance(y_cov, Covariance):
             raise InputTypeError(
                 f"y_cov is a {type(y_cov).__name__}; accepted is a statml.uncertainty.Covariance, "
@@ -97,6 +98,7 @@ def feature_covariance(n: int, d: int, X_err: Any, X_cov: Any) -> CovarianceStac
     if X_err is not None and X_cov is not None:
         raise InputError("X_err and X_cov are both given; accepted is one of them")
     if X_cov is not None:
+        refuse_quantities(X_cov=X_cov)
         if not isinstance(X_cov, CovarianceStack):
             raise InputTypeError(
                 f"X_cov is a {type(X_cov).__name__}; accepted is a statml.uncertainty.CovarianceStack, "
@@ -106,7 +108,7 @@ def feature_covariance(n: int, d: int, X_err: Any, X_cov: Any) -> CovarianceStac
     elif X_err is not None:
         refuse_quantities(X_err=X_err)
         err = _numbers("X_err", X_err)
-        if err.ndim == 0 or (err.shape == (d,) and d != n):
+        if err.ndim == 0:
             err = np.broadcast_to(err, (n, d))
         stack, name = CovarianceStack.from_std(err), "X_err"
     else:

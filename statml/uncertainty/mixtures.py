@@ -21,6 +21,7 @@ from statml.uncertainty.distributions import (
     join_components,
     pick_components,
     rows,
+    times_quantile,
 )
 
 Array = np.ndarray
@@ -41,9 +42,11 @@ class GaussianMixture(PredictiveDistribution):
         self, weights: Any, means: Any, stds: Any, *, variance_components: Mapping[str, Any] | None = None
     ) -> None:
         self.stds = np.asarray(stds, float)
+        if self.stds.ndim != 2 or not np.all(self.stds > 0):
+            raise InputError(f"stds has shape {self.stds.shape}; accepted is (n, K) with positive values")
         self.means = np.broadcast_to(np.asarray(means, float), self.stds.shape)
         self.weights = np.broadcast_to(np.asarray(weights, float), self.stds.shape)
-        if np.any(self.weights < 0) or np.any(np.abs(self.weights.sum(axis=1) - 1) > 1e-8):
+        if not np.all(self.weights >= 0) or not np.all(np.abs(self.weights.sum(axis=1) - 1) <= 1e-8):
             raise InputError("weights must be non-negative and sum to 1 in every row")
         self.variance_components = as_components(variance_components, len(self))
 
@@ -51,7 +54,7 @@ class GaussianMixture(PredictiveDistribution):
         return len(self.stds)
 
     def __getitem__(self, key: Any) -> GaussianMixture:
-        key = rows(key)
+        key = rows(key, len(self))
         return GaussianMixture(
             self.weights[key],
             self.means[key],
@@ -75,7 +78,7 @@ class GaussianMixture(PredictiveDistribution):
     def ppf(self, probability: Any) -> Array:
         probability = np.broadcast_to(np.asarray(probability, float), (len(self),))
         # The quantile lies between the smallest and the largest of the components' quantiles.
-        own = self.means + self.stds * special.ndtri(probability)[:, None]
+        own = self.means + times_quantile(self.stds, special.ndtri(probability)[:, None])
         low, high = own.min(axis=1), own.max(axis=1)
         solution = low.copy()
         open_rows = (high > low) & np.isfinite(low) & np.isfinite(high)
@@ -108,7 +111,8 @@ class GaussianMixture(PredictiveDistribution):
             gap = self.means - self.means[:, k, None]
             width = np.hypot(self.stds, self.stds[:, k, None])
             pair += self.weights[:, k] * np.sum(self.weights * _mean_distance(gap, width), axis=1)
-        return near - 0.5 * pair
+        with np.errstate(invalid="ignore"):
+            return np.where(np.isinf(near), np.inf, near - 0.5 * pair)
 
     def sample(self, size: int = 1, *, rng: Any = None) -> Array:
         rng = generator(rng)

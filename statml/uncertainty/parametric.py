@@ -19,8 +19,12 @@ from statml.uncertainty.distributions import (
     PredictiveDistribution,
     as_components,
     join_components,
+    log_density,
     pick_components,
     rows,
+    spread,
+    standardised,
+    times_quantile,
 )
 
 Array = np.ndarray
@@ -52,7 +56,7 @@ class Gaussian(PredictiveDistribution):
         cov: Covariance | None = None,
     ) -> None:
         self._mean = np.asarray(mean, float)
-        self._std = np.broadcast_to(np.asarray(std, float), self._mean.shape)
+        self._std = spread("std", std, self._mean.shape)
         self.variance_components = as_components(variance_components, len(self))
         self.cov = cov
 
@@ -60,7 +64,7 @@ class Gaussian(PredictiveDistribution):
         return len(self._mean)
 
     def __getitem__(self, key: Any) -> Gaussian:
-        key = rows(key)
+        key = rows(key, len(self))
         return Gaussian(
             self._mean[key],
             self._std[key],
@@ -77,13 +81,15 @@ class Gaussian(PredictiveDistribution):
         return self._std
 
     def cdf(self, y: Any) -> Array:
-        return stats.norm.cdf(y, self._mean, self._std)
+        z = standardised(y, self._mean, self._std)
+        return np.where(self._std > 0, special.ndtr(z), z >= 0)
 
     def ppf(self, probability: Any) -> Array:
-        return self._mean + self._std * special.ndtri(probability)
+        return self._mean + times_quantile(self._std, special.ndtri(probability))
 
     def log_prob(self, y: Any) -> Array:
-        return stats.norm.logpdf(y, self._mean, self._std)
+        z = standardised(y, self._mean, self._std)
+        return log_density(stats.norm.logpdf(z), self._std)
 
     def joint_log_prob(self, y: Any) -> float:
         if self.cov is None:
@@ -92,9 +98,10 @@ class Gaussian(PredictiveDistribution):
         return -0.5 * (self.cov.mahalanobis(residual) + self.cov.logdet() + len(residual) * np.log(2 * np.pi))
 
     def crps(self, y: Any) -> Array:
-        z = (np.asarray(y) - self._mean) / self._std
+        z = standardised(y, self._mean, self._std)
         score = z * (2 * special.ndtr(z) - 1) + 2 * stats.norm.pdf(z) - 1 / np.sqrt(np.pi)
-        return self._std * score
+        with np.errstate(invalid="ignore"):
+            return np.where(self._std > 0, self._std * score, np.abs(np.asarray(y) - self._mean))
 
     def sample(self, size: int = 1, *, rng: Any = None) -> Array:
         if self.cov is not None:
@@ -131,10 +138,12 @@ class StudentT(PredictiveDistribution):
         scale_cov: Covariance | None = None,
     ) -> None:
         self.loc = np.asarray(loc, float)
-        self.scale = np.broadcast_to(np.asarray(scale, float), self.loc.shape)
+        self.scale = spread("scale", scale, self.loc.shape)
         self.df = np.broadcast_to(np.asarray(df, float), self.loc.shape)
-        if np.any(self.df <= 0):
+        if not np.all(self.df > 0):
             raise InputError(f"df has the value {np.min(self.df)}; accepted are values > 0")
+        if scale_cov is not None and np.ptp(self.df) > 0:
+            raise InputError("scale_cov is given and df varies; accepted with a joint scale is one common df")
         self.variance_components = as_components(variance_components, len(self))
         self.scale_cov = scale_cov
 
@@ -142,7 +151,7 @@ class StudentT(PredictiveDistribution):
         return len(self.loc)
 
     def __getitem__(self, key: Any) -> StudentT:
-        key = rows(key)
+        key = rows(key, len(self))
         return StudentT(
             self.loc[key],
             self.scale[key],
@@ -150,6 +159,13 @@ class StudentT(PredictiveDistribution):
             variance_components=pick_components(self.variance_components, key),
             scale_cov=None if self.scale_cov is None else self.scale_cov[key],
         )
+
+    @property
+    def cov(self) -> Covariance | None:  # type: ignore[override]
+        """Joint covariance, ``df / (df - 2)`` times `scale_cov`; None where there is none or df <= 2."""
+        if self.scale_cov is None or len(self) == 0 or self.df[0] <= 2:
+            return None
+        return self.scale_cov.times(float(variance_inflation(self.df[0])))
 
     @property
     def mean(self) -> Array:
@@ -160,13 +176,15 @@ class StudentT(PredictiveDistribution):
         return self.scale * np.sqrt(variance_inflation(self.df))
 
     def cdf(self, y: Any) -> Array:
-        return stats.t.cdf(y, self.df, self.loc, self.scale)
+        z = standardised(y, self.loc, self.scale)
+        return np.where(self.scale > 0, stats.t.cdf(z, self.df), z >= 0)
 
     def ppf(self, probability: Any) -> Array:
-        return self.loc + self.scale * stats.t.ppf(probability, self.df)
+        return self.loc + times_quantile(self.scale, stats.t.ppf(probability, self.df))
 
     def log_prob(self, y: Any) -> Array:
-        return stats.t.logpdf(y, self.df, self.loc, self.scale)
+        z = standardised(y, self.loc, self.scale)
+        return log_density(stats.t.logpdf(z, self.df), self.scale)
 
     def joint_log_prob(self, y: Any) -> float:
         if self.scale_cov is None:
@@ -180,7 +198,7 @@ class StudentT(PredictiveDistribution):
         )
 
     def crps(self, y: Any) -> Array:
-        z = (np.asarray(y) - self.loc) / self.scale
+        z = standardised(y, self.loc, self.scale)
         df = self.df
         with np.errstate(divide="ignore", invalid="ignore"):
             score = (
@@ -191,7 +209,8 @@ class StudentT(PredictiveDistribution):
                 / (df - 1)
                 * np.exp(special.betaln(0.5, df - 0.5) - 2 * special.betaln(0.5, df / 2))
             )
-        return np.where(df > 1, self.scale * score, np.inf)
+            spread_out = np.where(df > 1, self.scale * score, np.inf)
+        return np.where(self.scale > 0, spread_out, np.abs(np.asarray(y) - self.loc))
 
     def sample(self, size: int = 1, *, rng: Any = None) -> Array:
         rng = generator(rng)
