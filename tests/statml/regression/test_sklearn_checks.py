@@ -1,0 +1,24 @@
+"""scikit-learn's own conformance checks, none of them excused."""
+
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from statml.regression import BayesianLinearRegression, LinearRegression
+from statml.regression.spectra import SpectrumFeatures
+from statml.uncertainty import ConformalRegressor
+from statml.units import QuantityEstimator
+
+ESTIMATORS = [
+    LinearRegression(),
+    BayesianLinearRegression(),
+    BayesianLinearRegression(tails="student_t"),
+    BayesianLinearRegression(scatter_model="features"),
+    BayesianLinearRegression(tails="student_t", scatter_model="features"),
+    ConformalRegressor(LinearRegression()),
+    SpectrumFeatures(),
+    QuantityEstimator(LinearRegression()),
+]
+
+
+@parametrize_with_checks(ESTIMATORS)
+def test_scikit_learn_conformance(estimator, check):
+    check(estimator)
