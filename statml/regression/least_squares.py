@@ -14,7 +14,7 @@ working precision by error-free transformations (Ogita, Rump & Oishi 2005).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,8 @@ Array = np.ndarray
 BLOCK_ROWS = 2048
 # Above this condition number QR alone may lose more than six of sixteen digits.
 REFINE_ABOVE = 1e4
+# Above this value of kappa^2 tan(theta) large residuals do the same to the parameters.
+REFINE_RESIDUALS_ABOVE = 1e5
 MAX_REFINEMENTS = 10
 
 
@@ -49,13 +51,24 @@ class Triangle:
 
 @dataclass(frozen=True)
 class Solution:
-    """Least-squares parameters x (p,), inverse factor with (A^T C^-1 A)^-1 = F F^T, chi2."""
+    """Least-squares parameters x (p,), inverse factor with (A^T C^-1 A)^-1 = F F^T, chi2.
+
+    `residual_condition` is kappa^2 tan(theta), theta the angle between y and the
+    column space: how rounding of the design reaches x through the residuals
+    (Björck 1996, section 1.4).
+    """
 
     params: Array
     factor: Array
     chi2: float
     condition: float
+    residual_condition: float
     refinements: int
+
+    @property
+    def worth_refining(self) -> bool:
+        """Whether rounding may have cost more than about six of sixteen digits."""
+        return self.condition >= REFINE_ABOVE or self.residual_condition >= REFINE_RESIDUALS_ABOVE
 
 
 def reduce_rows(X: Array, y: Array, *, intercept: bool, weights: Array | None, device: Namespace) -> Triangle:
@@ -108,7 +121,10 @@ def solve(triangle: Triangle, names: list[str]) -> Solution:
     if smallest <= triangle.n * np.finfo(float).eps * singular[0]:
         raise InputError(_dependence(scaled, names))
     inverse = linalg.solve_triangular(scaled, np.eye(len(norms))) / norms[:, None]
-    return Solution(inverse @ triangle.z, inverse, triangle.rho**2, float(singular[0] / smallest), 0)
+    condition = float(singular[0] / smallest)
+    explained = float(np.linalg.norm(triangle.z))
+    tangent = triangle.rho / explained if explained > 0 else 0.0
+    return Solution(inverse @ triangle.z, inverse, triangle.rho**2, condition, condition**2 * tangent, 0)
 
 
 def _dependence(scaled: Array, names: list[str]) -> str:
@@ -156,7 +172,9 @@ def refine(solution: Solution, A: Array, y: Array) -> Solution:
             break
     inverse = linalg.solve_triangular(R, np.eye(len(x))) / scale[:, None]
     exact_r = _dot2(design, best, y)
-    return Solution(best / scale, inverse, float(exact_r @ exact_r), solution.condition, steps)
+    return replace(
+        solution, params=best / scale, factor=inverse, chi2=float(exact_r @ exact_r), refinements=steps
+    )
 
 
 def _augmented_residuals(A: Array, x: Array, r: Array, y: Array) -> tuple[Array, Array]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from statml.compute import Device, namespace
 from statml.errors import InputError
-from statml.regression.least_squares import REFINE_ABOVE, Solution, reduce_rows, refine, solve
+from statml.regression.least_squares import Solution, reduce_rows, refine, solve
 from statml.regression.predictive import design, inflate, input_variance, joint_covariance
 from statml.uncertainty.contract import DistributionRegressor, LinearParameters
 from statml.uncertainty.covariance import Covariance, DiagonalCovariance
@@ -169,7 +169,7 @@ class LinearRegression(LinearParameters, DistributionRegressor):
             white = covariance.whiten(design(X, self.fit_intercept))
             triangle = reduce_rows(white, covariance.whiten(y), intercept=False, weights=None, device=device)
         solution = solve(triangle, names)
-        if solution.condition < REFINE_ABOVE:
+        if not solution.worth_refining:
             return solution
         A = design(X, self.fit_intercept)
         if covariance is None:
