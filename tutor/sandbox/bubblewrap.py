@@ -36,6 +36,8 @@ class Bubblewrap(Sandbox):
             command += ["--perms", "0755", "--dir", folder]
         for source, target in inside.binds:
             command += ["--ro-bind", source, target]
+        for folder in inside.hidden:
+            command += ["--perms", "0755", "--tmpfs", folder, "--remount-ro", folder]
         for target, link in inside.symlinks:
             command += ["--symlink", target, link]
         size = str(limits.output_mb * MEGABYTE)

@@ -1,6 +1,7 @@
-"""What can be seen inside: the interpreter, its packages, and of ours only ``statml`` and ``datasets``.
+"""What can be seen inside: the interpreter, its packages, and of ours only the code of ``statml``.
 
-Everything is bound read-only. The interpreter keeps its own path, because it
+The bundled data are kept out: they hold the true labels of the stars a hidden
+test predicts. A test hands over the arrays a function needs. Everything is bound read-only. The interpreter keeps its own path, because it
 was built for it; packages go to neutral paths, so that no path of the checkout
 exists inside.
 """
@@ -31,12 +32,15 @@ class Layout:
         Path of the host and path inside, read-only.
     symlinks : tuple of (str, str)
         Target and link inside.
+    hidden : tuple of str
+        Folders inside that are covered by an empty one.
     environment : dict
         The whole environment inside.
     """
 
     binds: tuple[tuple[str, str], ...]
     symlinks: tuple[tuple[str, str], ...]
+    hidden: tuple[str, ...]
     environment: dict[str, str]
 
     @property
@@ -68,14 +72,14 @@ def layout() -> Layout:
     if package.parent not in folders:  # an editable install
         search.append(PACKAGES)
         binds[str(package)] = f"{PACKAGES}/statml"
-        data = package.parent / "datasets"
-        if data.is_dir():
-            binds[str(data)] = f"{PACKAGES}/datasets"
+    hidden = []
     for position, folder in enumerate(folders):
         target = f"/sandbox/site{position}"
         binds[str(folder)] = target
         search.append(target)
-    return Layout(tuple(binds.items()), tuple(symlinks), _environment(search))
+        if (folder / "statml" / "_data").is_dir():
+            hidden.append(f"{target}/statml/_data")
+    return Layout(tuple(binds.items()), tuple(symlinks), tuple(hidden), _environment(search))
 
 
 def _package_folders() -> list[Path]:

@@ -39,6 +39,7 @@ class Namespaces(Sandbox):
             "root": _mount_point(inside),
             "binds": inside.binds,
             "symlinks": inside.symlinks,
+            "hidden": inside.hidden,
             "environment": inside.environment,
             "tmp_bytes": limits.output_mb * MEGABYTE,
         }

@@ -16,7 +16,7 @@
 #
 # **Rules of the game.** Write the five functions below with NumPy and SciPy.
 # You may use `statml` to check yourself, not to do the work. Arrays go in,
-# arrays come out; a test calls each function alone, in a process of its own, with
+# arrays come out; a test calls each function alone, away from this notebook, with
 # 15 seconds to answer. Keep experiments and plots under `if __name__ ==
 # "__main__":`, so that they do not run when you are graded. Check yourself with
 # `course check 05 assignment.ipynb`.

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from course.submission import SubmissionCrashed, SubmissionError, SubmissionMemoryError, SubmissionTimeout
+from tutor.sandbox.layout import layout
 
 pytestmark = pytest.mark.sandbox
 ROOT = Path(__file__).resolve().parents[3]
@@ -95,13 +96,29 @@ def test_course_and_tutor_do_not_exist_inside_but_statml_does(submit):
     assert submission.call("there", "sklearn")
 
 
-def test_bundled_data_can_be_loaded_inside(submit_once):
+def test_the_bundled_data_with_their_true_labels_are_not_inside(submit_once):
     submission = submit_once(
-        "def rows():\n    from statml import datasets\n    return len(datasets.load('hogg2010')['x'])\n",
+        "import os, numpy as np\n"
+        "from statml import datasets\n"
+        "def load():\n"
+        "    datasets.load('gaia_xp')\n"
+        "    return 1\n"
+        "def found():\n"
+        "    names = [n for f in ('/sandbox',) for _, _, files in os.walk(f) for n in files]\n"
+        "    return np.array([n == 'gaia_xp.npz' for n in names]).sum()\n",
         seconds=30,
         memory_mb=1024,
     )
-    assert submission.call("rows") == 20
+    with pytest.raises(SubmissionError):
+        submission.call("load")
+    assert submission.call("found") == 0
+
+
+def test_an_installed_copy_hides_its_data_too(monkeypatch, tmp_path):
+    package = tmp_path / "statml"
+    (package / "_data").mkdir(parents=True)
+    monkeypatch.setattr("tutor.sandbox.layout._package_folders", lambda: [tmp_path])
+    assert layout().hidden == ("/sandbox/site0/statml/_data",)
 
 
 def test_only_the_private_tmp_can_be_written(submit):

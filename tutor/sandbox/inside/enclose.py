@@ -52,6 +52,9 @@ def _enter(config: dict) -> None:
     os.umask(0o022)
     for source, target in config["binds"]:
         _bind(source, root + target, _ATTR_RDONLY | _ATTR_NOSUID | _ATTR_NODEV)
+    for folder in config["hidden"]:
+        _mount("tmpfs", root + folder, "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=0755,size=4k")
+        _set_attributes(root + folder, _ATTR_RDONLY, recursive=False)
     for target, link in config["symlinks"]:
         os.symlink(target, root + link)
     os.makedirs(root + "/dev")
