@@ -38,11 +38,8 @@ def test_nist_certified_to_nine_digits(name):
 
 
 # Errors of y of Wampler3 as published; 4 and 5 are its hundred- and ten-thousandfold.
-WAMPLER_ERRORS = np.array(
-    [759, -2048, 2048, -2048, 2523, -2048, 2048, -2048, 1838, -2048, 2048, -2048, 1838, -2048]
-    + [2048, -2048, 2523, -2048, 2048, -2048, 759],
-    dtype=float,
-)
+_HALF = np.array([759.0, -2048, 2048, -2048, 2523, -2048, 2048, -2048, 1838, -2048, 2048])
+WAMPLER_ERRORS = np.concatenate([_HALF, _HALF[-2::-1]])
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4, 5])
@@ -128,11 +125,7 @@ def test_refinement_does_not_stop_at_a_coefficient_of_zero(degree_ten):
     q = np.linalg.qr(np.column_stack([A / np.linalg.norm(A, axis=0), extra]))[0][:, -1]
     model = LinearRegression().fit(np.column_stack([X, q]), y - q * (q @ y))
     assert abs(model.params_[-1]) < 1e-10
-    assert digits(model.params_[:-1], model_without(X, y - q * (q @ y))) >= 5
-
-
-def model_without(X, y):
-    return LinearRegression().fit(X, y).params_
+    assert digits(model.params_[:-1], LinearRegression().fit(X, y - q * (q @ y)).params_) >= 5
 
 
 def test_units_and_origin_do_not_lose_digits():
