@@ -205,7 +205,8 @@ class BayesianLinearRegression(LinearParameters, DistributionRegressor):
             np.log(TAU_RANGE) if fit_prior else nothing_to_fit,
             np.log(SCATTER_RANGE) if fit_noise else nothing_to_fit,
         ]
-        best = _maximise(lambda theta: evaluate(theta[0], scatter_at(theta[1])).log_evidence, boxes)
+        with namespace(self.device).one_thread():
+            best = _maximise(lambda theta: evaluate(theta[0], scatter_at(theta[1])).log_evidence, boxes)
         scatter = scatter_at(best[1])
         if fit_noise and best[1] <= boxes[1][0] + 1e-6 and self._errors_given:
             # At its boundary the scatter is zero, unless an exact y forbids that.

@@ -1,0 +1,70 @@
+"""``python -m benchmarks [names] [--quick] [--json] [--out DIR]``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks import report
+from statml import console
+from statml.errors import InputError
+
+ROOT = Path(__file__).parents[1]
+# The record is kept in the repository; a quick look is not.
+RECORDS = ROOT / "benchmarks" / "results"
+QUICK = ROOT / "build" / "benchmarks"
+
+
+def _regression(quick: bool) -> dict[str, Any]:
+    from benchmarks import regression
+
+    if quick:
+        return regression.benchmark([1_000, 10_000], 10, 3)
+    return regression.benchmark([10_000, 30_000, 100_000, 300_000, 1_000_000], 50, 7)
+
+
+FAMILIES: dict[str, Callable[[bool], dict[str, Any]]] = {"regression": _regression}
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure the chosen families, print and save."""
+    for name in args.names:
+        if name not in FAMILIES:
+            raise InputError(f"name is {name!r}; accepted are {', '.join(FAMILIES)}")
+    folder = args.out or (QUICK if args.quick else RECORDS)
+    records = []
+    for name in args.names or FAMILIES:
+        record = FAMILIES[name](args.quick)
+        paths = report.save(record, folder)
+        records.append(record)
+        if not args.json:
+            print(report.tables(record))
+            print("saved " + ", ".join(map(str, paths)))
+    if args.json:
+        console.print_json(records)
+    return console.EXIT_OK
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    command = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Compare answers with other libraries, then time ours beside theirs in one run.",
+        epilog="example: python -m benchmarks regression --quick. The full run takes several minutes and 6 GB; "
+        "the machine should be idle.",
+    )
+    command.add_argument(
+        "names", nargs="*", metavar="name", help=f"families to measure (default: all): {', '.join(FAMILIES)}"
+    )
+    command.add_argument("--quick", action="store_true", help="small problems, a look at what is printed")
+    command.add_argument("--json", action="store_true", help="print the record as JSON")
+    command.add_argument("--out", type=Path, help="folder of the record and the figure")
+    command.set_defaults(run=run)
+    return command
+
+
+if __name__ == "__main__":
+    sys.exit(console.run(parser()))

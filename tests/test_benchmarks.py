@@ -1,0 +1,114 @@
+"""The benchmarks: answers are compared before anything is timed, and a run leaves a whole record."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def repository_on_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_a_small_run_leaves_numbers_and_a_figure(tmp_path: Path) -> None:
+    from benchmarks import regression, report
+
+    record = regression.benchmark([200, 400], 4, 2)
+    numbers, picture = report.save(record, tmp_path)
+    assert json.loads(numbers.read_text()) == record
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert [(entry["problem"], entry["n"]) for entry in record["measurements"]] == [
+        (problem, n) for n in (200, 400) for problem in ("OLS", "WLS", "Bayes")
+    ]
+    for entry in record["measurements"]:
+        peers = [cost for cost in entry["costs"] if not cost["ours"]]
+        assert set(entry["differences"]) == {cost["label"] for cost in peers}
+        ours = entry["costs"][0]["median_s"]
+        assert entry["ratio"] == ours / min(cost["median_s"] for cost in peers)
+        assert all(len(cost["seconds"]) == 2 for cost in entry["costs"])
+    text = report.tables(record)
+    assert "ours / fastest peer" in text
+    assert "GPU: not measured" in text
+
+
+def test_least_squares_is_that_of_both_peers_to_1e_8() -> None:
+    from benchmarks import regression
+
+    for name in ("OLS", "WLS"):
+        competitors, check = regression.problems(*regression.simulate(3_000, 12))[name]
+        ours = competitors[0].fit()
+        found = [check(ours, peer.fit()) for peer in competitors[1:]]
+        assert [set(each) for each in found] == [{"params", "errors"}] * 2 + [{"params"}]
+        assert max(max(each.values()) for each in found) < 1e-10
+
+
+@pytest.mark.parametrize("wrong", ["params", "errors"])
+def test_a_wrong_answer_is_never_timed(wrong: str) -> None:
+    from benchmarks.measurement import Answer, DisagreementError
+    from benchmarks.regression import close, same
+
+    right = Answer(np.array([1.0, 2.0]), np.array([0.1, 0.2]))
+    values = {"params": right.params, "errors": right.errors} | {wrong: getattr(right, wrong) * 1.02}
+    for check in (same, close):
+        assert max(check(right, right).values()) == 0
+        with pytest.raises(DisagreementError, match=wrong):
+            check(right, Answer(**values))
+
+
+def test_repeats_are_interleaved_and_the_fastest_peer_counts() -> None:
+    from benchmarks.measurement import Answer, Competitor, Cost, measure, ratio_to_fastest_peer
+
+    calls: list[str] = []
+
+    def competitor(label: str, ours: bool) -> Competitor:
+        def fit() -> Answer:
+            calls.append(label)
+            return Answer(np.ones(1), None)
+
+        return Competitor(label, ours, fit)
+
+    every = [competitor("a", True), competitor("b", False), competitor("c", False)]
+    costs = measure(every, 2)
+    assert calls == ["a", "b", "c", "a", "b", "c", "b", "c", "a"]  # memory first, then two turns
+    assert all(len(cost.seconds) == 2 for cost in costs.values())
+    known = {"a": Cost((2.0, 9.0, 2.0), None), "b": Cost((8.0,), None), "c": Cost((4.0,), None)}
+    assert ratio_to_fastest_peer(every, known) == (0.5, "c")
+
+
+def test_peak_memory_sees_an_array() -> None:
+    from benchmarks.measurement import peak_memory
+
+    peak = peak_memory(lambda: np.ones(10_000_000).sum())
+    if peak is None:
+        pytest.skip("this system does not tell the peak memory of a process")
+    assert 70e6 < peak < 140e6
+
+
+def test_command_line(tmp_path: Path) -> None:
+    done = command("regression", "--quick", "--json", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)[0] == json.loads((tmp_path / "regression.json").read_text())
+
+
+def test_unknown_family() -> None:
+    done = command("cosmology")
+    assert done.returncode == 2
+    assert done.stderr == "python -m benchmarks: name is 'cosmology'; accepted are regression\n"
