@@ -39,6 +39,7 @@ def scale_of(unit: Any) -> Any:
 
 
 def convert(values: np.ndarray, unit: Any, target: Any, name: str) -> np.ndarray:
+    """Return `values`, given in `unit`, as floats in `target`; an `InputError` names what does not convert."""
     from astropy.units import UnitConversionError, UnitTypeError
 
     try:

@@ -263,8 +263,8 @@ def shelf(tmp_path, monkeypatch):
     """Make a folder of cards with one data set "points" whose file is not bundled; returns a writer of cards."""
     content = b"a,b\n1,2\n3,4\n"
     cache, folder = tmp_path / "cache", tmp_path / "cards"
-    monkeypatch.setattr(datasets, "_cards_folder", lambda: folder)
-    monkeypatch.setattr(datasets, "_cache_folder", lambda: cache)
+    monkeypatch.setattr(datasets, "cards_folder", lambda: folder)
+    monkeypatch.setattr(datasets.files, "_cache_folder", lambda: cache)
     monkeypatch.delenv("STATML_DATA", raising=False)
 
     def write(*, url=None, bundled=False, change=lambda text: text):
@@ -430,4 +430,4 @@ def test_importing_datasets_is_light():
 
 def test_cards_are_valid_toml_with_the_current_schema():
     for path in (ROOT / "datasets").glob("*/card.toml"):
-        assert tomllib.loads(path.read_text())["schema"] == datasets.CARD_SCHEMA
+        assert tomllib.loads(path.read_text())["schema"] == datasets.cards.CARD_SCHEMA

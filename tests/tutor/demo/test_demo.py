@@ -70,7 +70,6 @@ def test_with_a_sandbox_the_class_is_graded(tmp_path, capsys):
     assert report["executed"]
     assert points["student_a"] == 64
     assert points["student_e"] == 0 and report["class"]["student_e"]["draft"] == 0
-    assert report["seconds"] < 300
 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path, capsys):

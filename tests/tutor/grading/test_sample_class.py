@@ -1,6 +1,5 @@
 """The sample class in the sandbox: the crash, the loop, the hog and the injection each cost only themselves."""
 
-import time
 from dataclasses import replace
 
 import pytest
@@ -20,14 +19,13 @@ def graded(tmp_path_factory):
         sandbox = detect()
     except ServiceError as error:
         pytest.skip(str(error))
-    start = time.monotonic()
     samples = instructor_folder() / "samples" / "05_bayesian_regression"
     out = tmp_path_factory.mktemp("graded")
     with pytest.MonkeyPatch.context() as patch:
         # loop and hog end at their limits whatever these are; lower ones than the card's keep the test short
         patch.setattr(pipeline, "load_material", hurried)
         report = grade_class(samples, "05", out, sandbox=sandbox)
-    return report, time.monotonic() - start
+    return report
 
 
 def hurried(assignment):
@@ -37,7 +35,7 @@ def hurried(assignment):
 
 
 def test_points_of_the_class(graded):
-    report, _ = graded
+    report = graded
     earned = {
         student: (result.test_points, result.draft_points) for student, result in report.results.items()
     }
@@ -53,7 +51,7 @@ def test_points_of_the_class(graded):
 
 
 def test_each_failure_is_recorded_as_what_it_was(graded):
-    report, _ = graded
+    report = graded
     status = {student: {test.status for test in result.tests} for student, result in report.results.items()}
     assert "crashed" in status["student_c"] and "error" in status["student_c"]
     assert {"timeout", "memory", "passed"} <= status["student_d"]
@@ -61,7 +59,7 @@ def test_each_failure_is_recorded_as_what_it_was(graded):
 
 
 def test_nothing_is_decided_without_a_person(graded):
-    report, _ = graded
+    report = graded
     for result in report.results.values():
         for item in result.criteria:
             assert item.needs_human and item.status == "draft"
@@ -69,11 +67,6 @@ def test_nothing_is_decided_without_a_person(graded):
 
 
 def test_the_injection_is_flagged(graded):
-    report, _ = graded
+    report = graded
     flags = " ".join(flag for item in report.results["student_e"].criteria for flag in item.flags)
     assert "grader_instruction:" in flags and "hidden_text:" in flags
-
-
-def test_the_class_takes_less_than_ninety_seconds(graded):
-    _, seconds = graded
-    assert seconds < 90

@@ -1,0 +1,97 @@
+"""Readers: turn the files of a data set into what a student works with."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from statml.datasets.cards import DatasetCard
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+
+def _table(found: DatasetCard, columns: dict[str, Any]) -> Table:
+    """Make a table with the card's columns, in the card's order, with its units."""
+    from astropy.table import Table
+    from astropy.units import Unit
+
+    table = Table({name: columns[name] for name in found.units})
+    for column in found.columns:
+        table[column.name].description = column.description
+        if column.unit:
+            table[column.name].unit = Unit(column.unit)
+    table.meta["card"] = found
+    return table
+
+
+def _read_csv(found: DatasetCard, paths: list[Path]) -> Table:
+    return _table(found, _csv_columns(paths[0]))
+
+
+def _csv_columns(path: Path) -> dict[str, Any]:
+    from astropy.table import Table
+
+    table = Table.read(path, format="ascii.csv")
+    return {name: table[name].data for name in table.colnames}
+
+
+def _read_jsonl(found: DatasetCard, paths: list[Path]) -> list[dict[str, Any]]:
+    with paths[0].open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def _read_nist(found: DatasetCard, paths: list[Path]) -> dict[str, Table]:
+    """Return one table per CSV file; the card writes its columns as ``table.column``."""
+    *tables, certified = paths
+    answers = tomllib.loads(certified.read_text(encoding="utf-8"))
+    result = {}
+    for path in tables:
+        prefix = path.stem + "."
+        own = tuple(
+            replace(column, name=column.name.removeprefix(prefix))
+            for column in found.columns
+            if column.name.startswith(prefix)
+        )
+        result[path.stem] = _table(replace(found, columns=own), _csv_columns(path))
+        result[path.stem].meta = {"card": found, "certified": answers[path.stem]}
+    return result
+
+
+def _read_apogee_asteroseismic(found: DatasetCard, paths: list[Path]) -> Table:
+    import numpy as np
+
+    with np.load(paths[0], allow_pickle=False) as archive:
+        values, red_clump = archive["data"], archive["label"]
+    names = [name for name in found.units if name != "red_clump"]
+    return _table(found, dict(zip(names, values.T, strict=True)) | {"red_clump": red_clump})
+
+
+def _read_gaia_xp(found: DatasetCard, paths: list[Path]) -> Table:
+    import numpy as np
+
+    with np.load(paths[0], allow_pickle=False) as archive:
+        columns: dict[str, Any] = dict(archive)
+    wavelength = columns.pop("wavelength").astype(float)
+    columns["flux_err"] = columns["flux_err"].astype(float)
+    columns["flux"] = columns.pop("flux_steps") * (columns["flux_err"] / columns.pop("steps_per_sigma"))
+    for name, values in columns.items():
+        if values.dtype.kind == "f":
+            columns[name] = values.astype(float)
+    columns["apogee_id"] = columns["apogee_id"].astype(str)
+    table = _table(found, columns)
+    table.meta["wavelength"] = wavelength
+    return table
+
+
+READERS: dict[str, Callable[[DatasetCard, list[Path]], Any]] = {
+    "apogee_asteroseismic": _read_apogee_asteroseismic,
+    "csv": _read_csv,
+    "gaia_xp": _read_gaia_xp,
+    "jsonl": _read_jsonl,
+    "nist": _read_nist,
+}
