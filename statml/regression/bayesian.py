@@ -11,17 +11,14 @@ Source: Ting, "Statistical Machine Learning for Astronomy" (arXiv:2506.12230), c
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from numbers import Real
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from scipy import optimize
 
 from statml.compute import Device, namespace
 from statml.errors import InputError
-from statml.regression.evidence import Posterior, Prior, ScaledPrior, conjugate
-from statml.regression.least_squares import Triangle, reduce_rows
+from statml.regression.evidence import Posterior, Prior, ScaledPrior, conjugate, maximise, reducer
 from statml.regression.predictive import design, input_variance, joint_covariance
 from statml.regression.scatter import Scatter, fit_scatter
 from statml.uncertainty.contract import DistributionRegressor, LinearParameters
@@ -182,7 +179,7 @@ class BayesianLinearRegression(LinearParameters, DistributionRegressor):
 
     def _constant_scatter(self, X: Array, y: Array, covariance: Covariance | None) -> tuple[Posterior, float]:
         """Evidence over the prior width and one normal scatter, whichever is not fixed."""
-        reduce = _reducer(X, y, covariance, self.fit_intercept, self.device)
+        reduce = reducer(X, y, covariance, self.fit_intercept, self.device)
         scaled = ScaledPrior.of(X, y, intercept=self.fit_intercept)
         fit_prior = isinstance(self.prior_cov, str)
         fit_noise = isinstance(self.scatter, str)
@@ -206,7 +203,7 @@ class BayesianLinearRegression(LinearParameters, DistributionRegressor):
             np.log(SCATTER_RANGE) if fit_noise else nothing_to_fit,
         ]
         with namespace(self.device).one_thread():
-            best = _maximise(lambda theta: evaluate(theta[0], scatter_at(theta[1])).log_evidence, boxes)
+            best = maximise(lambda theta: evaluate(theta[0], scatter_at(theta[1])).log_evidence, boxes)
         scatter = scatter_at(best[1])
         if fit_noise and best[1] <= boxes[1][0] + 1e-6 and self._errors_given:
             # At its boundary the scatter is zero, unless an exact y forbids that.
@@ -346,60 +343,3 @@ class BayesianLinearRegression(LinearParameters, DistributionRegressor):
 def _log_constant(scatter: float, d: int) -> Array:
     with np.errstate(divide="ignore"):
         return np.concatenate([[np.log(scatter)], np.zeros(d)])
-
-
-def _reducer(
-    X: Array, y: Array, covariance: Covariance | None, intercept: bool, device: Device
-) -> Callable[[float], tuple[Triangle, float]]:
-    """A function of the scatter that reduces the whitened data; once and for all where errors are equal."""
-    where = namespace(device)
-    variance = None if covariance is None else covariance.variance()
-    diagonal = covariance is None or isinstance(covariance, DiagonalCovariance)
-    if diagonal and (variance is None or np.ptp(variance) == 0):
-        common = 0.0 if variance is None else float(variance[0])
-        unit = reduce_rows(X, y, intercept=intercept, weights=None, device=where)
-
-        def rescaled(scatter: float) -> tuple[Triangle, float]:
-            total = common + scatter**2
-            width = np.sqrt(total)
-            return Triangle(unit.R / width, unit.z / width, unit.rho / width, unit.n), unit.n * float(
-                np.log(total)
-            )
-
-        return rescaled
-
-    def reduced(scatter: float) -> tuple[Triangle, float]:
-        assert covariance is not None
-        total = covariance.plus_diagonal(scatter**2)
-        if diagonal:
-            weights = total.whiten(np.ones(len(y)))
-            return reduce_rows(X, y, intercept=intercept, weights=weights, device=where), total.logdet()
-        white = total.whiten(design(X, intercept))
-        return reduce_rows(
-            white, total.whiten(y), intercept=False, weights=None, device=where
-        ), total.logdet()
-
-    return reduced
-
-
-def _maximise(function: Callable[[Array], float], boxes: list[Any]) -> Array:
-    """Maximise a smooth function over a box from a few starts; fixed coordinates have an empty box."""
-    free = [i for i, (low, high) in enumerate(boxes) if high > low]
-    point = np.array([low for low, _ in boxes])
-    if not free:
-        return point
-
-    def loss(values: Array) -> float:
-        trial = point.copy()
-        trial[free] = values
-        return -function(trial)
-
-    bounds = [tuple(boxes[i]) for i in free]
-    # A weak and a strong prior; the scatter starts at a third of the spread of y.
-    starts = [[0.0, np.log(0.3)], [np.log(0.05), np.log(0.3)]]
-    found = [
-        optimize.minimize(loss, [start[i] for i in free], method="L-BFGS-B", bounds=bounds)
-        for start in starts
-    ]
-    point[free] = min(found, key=lambda result: result.fun).x
-    return point

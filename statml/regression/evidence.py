@@ -14,12 +14,17 @@ Source: arXiv:2506.12230, chapter 5; MacKay (1992), Neural Computation 4, 415.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from scipy import linalg
+from scipy import linalg, optimize
 
-from statml.regression.least_squares import Triangle
+from statml.compute import Device, namespace
+from statml.regression.least_squares import Triangle, reduce_rows
+from statml.regression.predictive import design
+from statml.uncertainty.covariance import Covariance, DiagonalCovariance
 
 Array = np.ndarray
 
@@ -113,3 +118,60 @@ class ScaledPrior:
         mean = np.zeros(len(slopes) + 1)
         mean[0] = self.y_mean
         return Prior(mean, factor)
+
+
+def reducer(
+    X: Array, y: Array, covariance: Covariance | None, intercept: bool, device: Device
+) -> Callable[[float], tuple[Triangle, float]]:
+    """A function of the scatter that reduces the whitened data; once and for all where errors are equal."""
+    where = namespace(device)
+    variance = None if covariance is None else covariance.variance()
+    diagonal = covariance is None or isinstance(covariance, DiagonalCovariance)
+    if diagonal and (variance is None or np.ptp(variance) == 0):
+        common = 0.0 if variance is None else float(variance[0])
+        unit = reduce_rows(X, y, intercept=intercept, weights=None, device=where)
+
+        def rescaled(scatter: float) -> tuple[Triangle, float]:
+            total = common + scatter**2
+            width = np.sqrt(total)
+            return Triangle(unit.R / width, unit.z / width, unit.rho / width, unit.n), unit.n * float(
+                np.log(total)
+            )
+
+        return rescaled
+
+    def reduced(scatter: float) -> tuple[Triangle, float]:
+        assert covariance is not None
+        total = covariance.plus_diagonal(scatter**2)
+        if diagonal:
+            weights = total.whiten(np.ones(len(y)))
+            return reduce_rows(X, y, intercept=intercept, weights=weights, device=where), total.logdet()
+        white = total.whiten(design(X, intercept))
+        return reduce_rows(
+            white, total.whiten(y), intercept=False, weights=None, device=where
+        ), total.logdet()
+
+    return reduced
+
+
+def maximise(function: Callable[[Array], float], boxes: list[Any]) -> Array:
+    """Maximise a smooth function over a box from a few starts; fixed coordinates have an empty box."""
+    free = [i for i, (low, high) in enumerate(boxes) if high > low]
+    point = np.array([low for low, _ in boxes])
+    if not free:
+        return point
+
+    def loss(values: Array) -> float:
+        trial = point.copy()
+        trial[free] = values
+        return -function(trial)
+
+    bounds = [tuple(boxes[i]) for i in free]
+    # A weak and a strong prior; the scatter starts at a third of the spread of y.
+    starts = [[0.0, np.log(0.3)], [np.log(0.05), np.log(0.3)]]
+    found = [
+        optimize.minimize(loss, [start[i] for i in free], method="L-BFGS-B", bounds=bounds)
+        for start in starts
+    ]
+    point[free] = min(found, key=lambda result: result.fun).x
+    return point
