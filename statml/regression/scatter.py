@@ -33,16 +33,22 @@ LOG_SCALE_WIDTH = 0.3
 
 @dataclass(frozen=True)
 class Scatter:
-    """A fitted scatter: coefficients of log s on standardised features, degrees of freedom."""
+    """A fitted scatter: coefficients of log s on standardised features, degrees of freedom.
+
+    `log_range` holds log s between the least and the largest of the rows it was
+    fitted on: extrapolated, an exponential soon becomes absurd.
+    """
 
     gamma: Array
     center: Array
     scale: Array
     df: float | None
+    log_range: tuple[float, float] = (-np.inf, np.inf)
 
     def at(self, X: Array) -> Array:
         """Scale s of the scatter at each row of X, shape (n,)."""
-        return np.exp(self.gamma[0] + (X - self.center) / self.scale @ self.gamma[1:])
+        log_scatter = self.gamma[0] + (X - self.center) / self.scale @ self.gamma[1:]
+        return np.exp(np.clip(log_scatter, *self.log_range))
 
     def mixture(self) -> tuple[Array, Array]:
         """Weights (K,) and precisions lambda (K,) of the mixture; one of each for normal scatter."""
@@ -101,7 +107,9 @@ def fit_scatter(
     line, gamma, df = problem.unpack(found.x)
     full = np.zeros(X.shape[1] + 1)
     full[: len(gamma)] = gamma
-    fitted = Scatter(full, center, spread, df if student else None)
+    log_scatter = G @ gamma
+    log_range = float(log_scatter.min()), float(log_scatter.max())
+    fitted = Scatter(full, center, spread, df if student else None, log_range)
     return fitted, problem.laplace(line, gamma, df)
 
 
