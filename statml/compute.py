@@ -101,19 +101,6 @@ class Namespace:
             return np.triu(packed[: min(matrix.shape)])
         return self.xp.linalg.qr(matrix)[1]
 
-    def solve_triangular(
-        self, factor: Any, values: Any, *, lower: bool = False, transpose: bool = False
-    ) -> Any:
-        """Solve with a triangular matrix."""
-        if self.device == "cpu":
-            return linalg.solve_triangular(factor, values, lower=lower, trans="T" if transpose else "N")
-        import torch
-
-        factor, upper = (factor.T, lower) if transpose else (factor, not lower)
-        vector = values.ndim == 1
-        solution = torch.linalg.solve_triangular(factor, values[:, None] if vector else values, upper=upper)
-        return solution[:, 0] if vector else solution
-
 
 @cache
 def _blas() -> Any:
