@@ -11,12 +11,15 @@ of the true y, intrinsic scatter included.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from statml.errors import InputError
 from statml.uncertainty.distributions import PredictiveDistribution
 from statml.uncertainty.measurement import refuse_quantities
 
@@ -59,12 +62,26 @@ class DistributionRegressor(RegressorMixin, BaseEstimator):
 
     def _training_data(self, X: Any, y: Any, **errors: Any) -> tuple[Array, Array]:
         refuse_quantities(X=X, y=y, **errors)
-        return validate_data(self, X, y, dtype=np.float64, y_numeric=True)
+        with _one_sentence():
+            return validate_data(self, X, y, dtype=np.float64, y_numeric=True)
 
     def _new_data(self, X: Any, **errors: Any) -> Array:
         check_is_fitted(self)
         refuse_quantities(X=X, **errors)
-        return validate_data(self, X, reset=False, dtype=np.float64)
+        with _one_sentence():
+            return validate_data(self, X, reset=False, dtype=np.float64)
+
+
+@contextmanager
+def _one_sentence() -> Iterator[None]:
+    """scikit-learn answers NaN and inf with a paragraph of advice; keep its first sentence."""
+    try:
+        yield
+    except ValueError as error:
+        first = str(error).split("\n")[0].rstrip(".")
+        if "NaN" in first or "infinity" in first:
+            raise InputError(f"{first}; accepted are finite values") from error
+        raise
 
 
 class LinearParameters:
