@@ -388,6 +388,44 @@ def test_laplace_of_normal_scatter_is_exact():
     assert_allclose(ours.log_evidence, exact.log_evidence, rtol=1e-10)
 
 
+def test_laplace_of_heavy_tails_is_the_curvature_there():
+    """Posterior precision of the line: the Hessian of the negative log posterior, outliers' share included."""
+    rng = np.random.default_rng(4)
+    X = rng.normal(size=(60, 2))
+    y = X @ [1.0, -1.0] + 0.4 * rng.standard_t(2.5, 60)
+    y[:3] += 8.0
+    err = np.full(60, 0.2)
+    model = BayesianLinearRegression(tails="student_t", prior_cov=4.0).fit(X, y, y_err=err)
+    A = np.column_stack([np.ones(60), X])
+    nodes, weights = np.polynomial.hermite_e.hermegauss(60)
+
+    def negative_log_posterior(line):
+        shifted = ((y - A @ line)[:, None] - 0.2 * nodes) / model.scatter_
+        density = stats.t.pdf(shifted, model.tail_df_) @ weights / weights.sum() / model.scatter_
+        return -np.sum(np.log(density)) + line @ line / 8
+
+    step = 1e-3
+    offsets = step * np.eye(3)
+    hessian = np.array(
+        [
+            [
+                (
+                    negative_log_posterior(model.params_ + a + b)
+                    - negative_log_posterior(model.params_ + a - b)
+                    - negative_log_posterior(model.params_ - a + b)
+                    + negative_log_posterior(model.params_ - a - b)
+                )
+                / (4 * step**2)
+                for b in offsets
+            ]
+            for a in offsets
+        ]
+    )
+    scale = np.sqrt(np.diag(hessian))
+    ours = np.linalg.inv(model.params_cov_)
+    assert_allclose(ours / np.outer(scale, scale), hessian / np.outer(scale, scale), atol=2e-3)
+
+
 @pytest.mark.parametrize(
     ("parameters", "sentence"),
     [
