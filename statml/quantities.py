@@ -51,7 +51,8 @@ def convert(values: np.ndarray, unit: Any, target: Any, name: str) -> np.ndarray
 
 
 def _spell(unit: Any) -> str:
-    return f"{str(unit) or 'dimensionless'} ({unit.physical_type})"
+    name = str(unit) or "dimensionless"
+    return name if unit.physical_type == "unknown" else f"{name} ({unit.physical_type})"
 
 
 def _plain(name: str, value: Any, target: Any) -> Any:
@@ -77,6 +78,11 @@ def _matrix(name: str, value: Any, targets: tuple[Any, ...] | None, *, errors: b
         return _plain(name, value, None)
     wanted = [scale_of(unit) if errors else unit for unit in targets]
     if columns is None:
+        if errors and np.ndim(value) == 0 and any(unit != wanted[0] for unit in wanted):
+            raise InputError(
+                f"{name} is one number, but the features are in {', '.join(map(str, wanted))};"
+                " accepted is a table with a column for each feature"
+            )
         if getattr(value, "unit", None) is None or np.ndim(value) != 2 or all(u == wanted[0] for u in wanted):
             return _plain(name, value, wanted[0])
         if value.shape[1] != len(wanted):
@@ -93,6 +99,32 @@ def _matrix(name: str, value: Any, targets: tuple[Any, ...] | None, *, errors: b
         given = getattr(column, "unit", None) or dimensionless_unscaled
         plain.append(convert(floats(column, label), given, unit, label))
     return np.column_stack(plain)
+
+
+def _covariance(name: str, value: Any, target: Any) -> Any:
+    """Return what `y_cov` or `X_cov` is to an estimator; `target` is a squared unit, or None for plain numbers."""
+    # statml.uncertainty imports statml.units for refuse_quantity.
+    from statml.uncertainty.covariance import Covariance
+    from statml.uncertainty.stack import CovarianceStack
+
+    if target is not None and isinstance(value, Covariance | CovarianceStack):
+        raise InputError(
+            f"{name} is a {type(value).__name__} without a unit; accepted is {name}.to_dense() as a Quantity"
+            f" that converts to {_spell(target)}"
+        )
+    plain = _plain(name, value, target)
+    if target is None:
+        return plain
+    if name == "X_cov":
+        return CovarianceStack.dense(plain)
+    if plain.ndim != 2 or plain.shape[0] != plain.shape[1]:
+        raise InputError(f"{name} has shape {plain.shape}; accepted is a square matrix, (n, n)")
+    try:
+        # Kept diagonal, independent errors reach the methods that take no others.
+        independent = np.array_equal(plain, np.diag(np.diag(plain)))
+        return Covariance.diagonal(np.diag(plain)) if independent else Covariance.dense(plain)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
 
 
 def _table_columns(value: Any) -> list[tuple[str, Any]] | None:
@@ -153,6 +185,8 @@ class QuantityEstimator(MetaEstimatorMixin, BaseEstimator):
     -----
     `X` is a Quantity (one unit for all features) or an astropy table (a unit per column; a column without one is
     dimensionless). ``X_err`` takes the same forms. ``X_cov`` is a Quantity and needs features of one unit.
+    Covariances in units are full arrays, which the estimator gets as `Covariance` and `CovarianceStack`: block and
+    low-rank forms exist for plain numbers only.
     What was fitted with a unit is only accepted with a unit. A target in a logarithmic unit such as mag(AB) has
     errors, and gives standard deviations, in mag.
 
@@ -266,9 +300,9 @@ class QuantityEstimator(MetaEstimatorMixin, BaseEstimator):
             errors["y_err"] = _plain("y_err", y_err, y_unit)
         if X_cov is not None:
             unit = self._common_feature_unit("X_cov")
-            errors["X_cov"] = _plain("X_cov", X_cov, None if unit is None else unit**2)
+            errors["X_cov"] = _covariance("X_cov", X_cov, None if unit is None else unit**2)
         if y_cov is not None:
-            errors["y_cov"] = _plain("y_cov", y_cov, None if y_unit is None else y_unit**2)
+            errors["y_cov"] = _covariance("y_cov", y_cov, None if y_unit is None else y_unit**2)
         return errors
 
     def _common_feature_unit(self, name: str) -> Any:
@@ -325,9 +359,13 @@ class QuantityDistribution:
 
     @property
     def cov(self) -> Any:
-        """Covariance, Quantity of shape (n, n) in the squared unit, or None."""
+        """Joint covariance, Quantity of shape (n, n) in the squared unit, or None where there is none.
+
+        A full array, as a Quantity can only wrap one; ``distribution.cov`` is the `Covariance` in its cheap form,
+        and what this property is where there is no unit.
+        """
         cov = self.distribution.cov
-        return None if cov is None else self._squared(cov)
+        return cov if cov is None or self.unit is None else self._squared(cov.to_dense())
 
     @property
     def variance_components(self) -> dict[str, Any]:

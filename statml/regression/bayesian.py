@@ -19,7 +19,7 @@ import numpy as np
 from statml.compute import Device, namespace
 from statml.errors import InputError
 from statml.regression.evidence import Posterior, Prior, ScaledPrior, conjugate, maximise, reducer
-from statml.regression.predictive import design, input_variance, joint_covariance
+from statml.regression.predictive import design, input_variance, joint_covariance, total_std
 from statml.regression.scatter import Scatter, fit_scatter
 from statml.uncertainty.contract import DistributionRegressor, LinearParameters
 from statml.uncertainty.covariance import Covariance, DiagonalCovariance
@@ -331,7 +331,7 @@ class BayesianLinearRegression(LinearParameters, DistributionRegressor):
             joint = joint_covariance(variances["input"] + scatter_variance, modes, measured)
             return Gaussian(
                 mean,
-                np.sqrt(np.sum(list(variances.values()), axis=0)),
+                total_std(variances),
                 variance_components=variances,
                 cov=joint,
             )

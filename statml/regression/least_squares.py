@@ -32,6 +32,8 @@ REFINE_ABOVE = 1e4
 # Above this value of kappa^2 tan(theta) large residuals do the same to the parameters.
 REFINE_RESIDUALS_ABOVE = 1e5
 MAX_REFINEMENTS = 10
+# Singular values below this share of the largest, per column, are rounding (measured up to n = 1e6).
+RANK_TOLERANCE = 32 * np.finfo(float).eps
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def solve(triangle: Triangle, names: list[str]) -> Solution:
     scaled = triangle.R / np.where(norms > 0, norms, 1)
     singular = np.linalg.svd(scaled, compute_uv=False)
     smallest = singular[-1]
-    if smallest <= triangle.n * np.finfo(float).eps * singular[0]:
+    if smallest <= RANK_TOLERANCE * len(norms) * singular[0]:
         raise InputError(_dependence(scaled, names))
     inverse = linalg.solve_triangular(scaled, np.eye(len(norms))) / norms[:, None]
     condition = float(singular[0] / smallest)

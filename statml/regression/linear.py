@@ -20,11 +20,12 @@ import numpy as np
 from statml.compute import Device, namespace
 from statml.errors import InputError
 from statml.regression.least_squares import Solution, reduce_rows, refine, solve
-from statml.regression.predictive import design, inflate, input_variance, joint_covariance
+from statml.regression.predictive import design, inflate, input_variance, joint_covariance, total_std
 from statml.uncertainty.contract import DistributionRegressor, LinearParameters
 from statml.uncertainty.covariance import Covariance, DiagonalCovariance
 from statml.uncertainty.distributions import PredictiveDistribution
 from statml.uncertainty.measurement import feature_covariance, refuse_arguments, target_covariance
+from statml.uncertainty.mixtures import GaussianMixture, student_as_normals
 from statml.uncertainty.parametric import Gaussian, StudentT, variance_inflation
 
 Array = np.ndarray
@@ -198,6 +199,8 @@ class LinearRegression(LinearParameters, DistributionRegressor):
             For absolute errors.
         StudentT
             With `dof_` degrees of freedom, where the scale of the errors was fitted.
+        GaussianMixture
+            The same, with errors on top that are known apart from that scale.
         """
         X = self._new_data(X, X_err=X_err, y_err=y_err)
         n = len(X)
@@ -205,40 +208,66 @@ class LinearRegression(LinearParameters, DistributionRegressor):
         modes = self.scale_ * (A @ self._unit_factor)
         stack = feature_covariance(n, X.shape[1], X_err, X_cov)
         measured = target_covariance(n, y_err, y_cov)
-        if measured is not None and self._errors_given and not self._absolute:
+        relative = self._errors_given and not self._absolute
+        if measured is not None and relative:
             # The errors of fit were relative weights, so those of y here are relative too.
             measured = measured.times(self.scale_**2)
         fitted_noise = 0.0 if self._errors_given else self.scale_**2
-        variances = {
-            "parameter": np.einsum("ij,ij->i", modes, modes),
-            "input": input_variance(stack, self.coef_, self.coef_cov_, n),
-            "noise": np.full(n, fitted_noise) + (0 if measured is None else measured.variance()),
-        }
+        measured_variance = np.zeros(n) if measured is None else measured.variance()
+        parameter = np.einsum("ij,ij->i", modes, modes)
+        inputs = input_variance(stack, self.coef_, self.coef_cov_, n)
         mean = A @ self.params_
-        joint = joint_covariance(variances["input"] + fitted_noise, modes, measured)
-        scale = np.sqrt(np.sum(list(variances.values()), axis=0))
         if self._absolute:
-            return Gaussian(mean, scale, variance_components=variances, cov=joint)
-        components = inflate(variances, float(variance_inflation(self.dof_)))
-        return StudentT(mean, scale, self.dof_, variance_components=components, scale_cov=joint)
+            variances = {"parameter": parameter, "input": inputs, "noise": measured_variance}
+            joint = joint_covariance(inputs, modes, measured)
+            return Gaussian(mean, total_std(variances), variance_components=variances, cov=joint)
+        # What carries the fitted scale follows a t; errors known apart from it are added to it.
+        known = inputs if relative else inputs + measured_variance
+        scaled_noise = measured_variance if relative else np.full(n, fitted_noise)
+        scale = np.sqrt(parameter + scaled_noise)
+        if not known.any():
+            inflation = float(variance_inflation(self.dof_))
+            variances = {
+                "parameter": inflate(parameter, inflation),
+                "noise": inflate(scaled_noise, inflation),
+            }
+            joint = joint_covariance(np.full(n, fitted_noise), modes, measured)
+            return StudentT(mean, scale, self.dof_, variance_components=variances, scale_cov=joint)
+        weights, precisions = student_as_normals(self.dof_)
+        inflation = float(np.sum(weights / precisions))
+        variances = {
+            "parameter": inflation * parameter,
+            "input": inputs,
+            "noise": inflation * scaled_noise + (0 if relative else measured_variance),
+        }
+        stds = np.sqrt(known[:, None] + scale[:, None] ** 2 / precisions)
+        return GaussianMixture(weights, mean[:, None], stds, variance_components=variances)
 
-    def leverage(self, X: Any, *, y_err: Any = None) -> Array:
-        """Weight of each observation in its own prediction, h_i = a_i^T (A^T C^-1 A)^-1 a_i / err_i^2.
+    def leverage(self, X: Any, *, y_err: Any = None, y_cov: Any = None) -> Array:
+        """Weight of each observation in its own prediction: the diagonal of A (A^T C^-1 A)^-1 A^T C^-1, whitened.
 
         Parameters
         ----------
         X : array (n, d)
             The training rows.
-        y_err : float or array (n,), optional
+        y_err, y_cov : float, array (n,) or Covariance, optional
             Their errors, as given to `fit`.
 
         Returns
         -------
         array (n,)
             Between 0 and 1; sums to the number of parameters.
+
+        Raises
+        ------
+        InputError
+            `fit` was given errors and this is not, or the other way round.
         """
         X = self._new_data(X, y_err=y_err)
-        covariance = target_covariance(len(X), y_err, None)
+        covariance = target_covariance(len(X), y_err, y_cov)
+        if (covariance is not None) != self._errors_given:
+            given = "y_err or y_cov" if self._errors_given else "no errors"
+            raise InputError(f"fit was given {given}; accepted is the same here")
         A = design(X, self.fit_intercept)
         white = A if covariance is None else covariance.whiten(A)
         return np.sum((white @ self._unit_factor) ** 2, axis=1)

@@ -47,9 +47,11 @@ def joint_covariance(independent: Array, modes: Array, measured: Covariance | No
     return Covariance.dense(measured.to_dense() + np.diag(independent) + modes @ modes.T)
 
 
-def inflate(variances: dict[str, Array], factor: float) -> dict[str, Array]:
-    """Multiply every component; an infinite factor leaves zeros zero."""
-    return {
-        name: np.where(value > 0, factor * np.where(value > 0, value, 1), 0)
-        for name, value in variances.items()
-    }
+def inflate(variance: Array, factor: float) -> Array:
+    """Multiply variances (n,); an infinite factor leaves zeros zero."""
+    return np.where(variance > 0, factor * np.where(variance > 0, variance, 1), 0)
+
+
+def total_std(variances: dict[str, Array]) -> Array:
+    """Standard deviation (n,) of the sum of all components."""
+    return np.sqrt(np.sum(list(variances.values()), axis=0))

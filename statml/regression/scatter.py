@@ -20,6 +20,7 @@ import numpy as np
 from scipy import linalg, optimize, special
 
 from statml.regression.evidence import Posterior, Prior
+from statml.uncertainty.mixtures import student_as_normals
 
 Array = np.ndarray
 
@@ -27,8 +28,8 @@ Array = np.ndarray
 LOG_LAMBDA = np.linspace(-14.0, 3.5, 72)
 # below two the variance is infinite; above fifty the t is a normal in all but name
 DF_RANGE = (2.1, 50.0)
-# prior of the slopes of log s, per standard deviation of a feature
-LOG_SCALE_WIDTH = 0.3
+# a priori log s varies by this much over the rows, however many features it follows
+LOG_SCALE_SPREAD = 0.5
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,7 @@ class Scatter:
         """Weights (K,) and precisions lambda (K,) of the mixture; one of each for normal scatter."""
         if self.df is None:
             return np.ones(1), np.ones(1)
-        weights = np.exp(_log_weights(self.df))
-        keep = weights > 1e-10
-        return weights[keep] / weights[keep].sum(), np.exp(LOG_LAMBDA[keep])
+        return student_as_normals(self.df)
 
 
 def _log_weights(df: float) -> Array:
@@ -121,6 +120,7 @@ class _Problem:
     ) -> None:
         self.A, self.G, self.y, self.prior, self.student = A, G, y, prior, student
         self.error_variance = error_variance[:, None]
+        self.slope_width = LOG_SCALE_SPREAD / np.sqrt(max(G.shape[1] - 1, 1))
         self.log_lambda = LOG_LAMBDA if student else np.zeros(1)
         # u = L0^-1 (x - m0), measured in widths of the rows' influence
         B = A @ prior.factor
@@ -151,13 +151,13 @@ class _Problem:
         df = low + (high - low) * unit
         residual = self._offset - self._B @ u
         log_density, share, precision, scatter_part = self._mixture(residual, gamma, df)
-        value = -np.sum(log_density) + 0.5 * u @ u + 0.5 * np.sum((gamma[1:] / LOG_SCALE_WIDTH) ** 2)
+        value = -np.sum(log_density) + 0.5 * u @ u + 0.5 * np.sum((gamma[1:] / self.slope_width) ** 2)
         mean_precision = np.sum(share * precision, axis=1)
         d_u = -self._B.T @ (mean_precision * residual) + u
         # d log N / d log s = (r^2 q - 1) (s^2 / lambda) q
         d_log_s = np.sum(share * (residual[:, None] ** 2 * precision - 1) * scatter_part * precision, axis=1)
         d_gamma = -self.G.T @ d_log_s
-        d_gamma[1:] += gamma[1:] / LOG_SCALE_WIDTH**2
+        d_gamma[1:] += gamma[1:] / self.slope_width**2
         d_df = 0.0
         if self.student:
             half = 0.5 * df

@@ -49,8 +49,8 @@ class SpectrumFeatures(TransformerMixin, BaseEstimator):
     def __init__(
         self,
         *,
-        n_bins: int = 30,
-        n_components: int = 30,
+        n_bins: int = 40,
+        n_components: int = 40,
         n_products: int = 8,
         clip: float = 3.0,
         floor: float = 0.01,

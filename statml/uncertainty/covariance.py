@@ -30,6 +30,16 @@ from scipy import linalg
 
 from statml.compute import generator
 from statml.errors import InputError
+from statml.uncertainty.matrices import (
+    added_variance,
+    as_matrix,
+    as_positive,
+    as_square,
+    finite_or_inf,
+    lower_factor,
+    refuse_repeats,
+    scale_rows,
+)
 
 Array = np.ndarray
 
@@ -53,13 +63,13 @@ class Covariance(ABC):
     @classmethod
     def from_std(cls, std: Any) -> Covariance:
         """Independent errors given as standard deviations, shape (n,)."""
-        std = _finite_or_inf("std", std, 1)
+        std = finite_or_inf("std", std, 1)
         return DiagonalCovariance(std**2)
 
     @classmethod
     def diagonal(cls, variance: Any) -> Covariance:
         """Independent errors given as variances, shape (n,); 0 is exact, inf is no information."""
-        return DiagonalCovariance(_finite_or_inf("variance", variance, 1))
+        return DiagonalCovariance(finite_or_inf("variance", variance, 1))
 
     @classmethod
     def dense(cls, matrix: Any) -> Covariance:
@@ -70,13 +80,13 @@ class Covariance(ABC):
         InputError
             The matrix is not square, symmetric and positive definite.
         """
-        matrix = _square("matrix", matrix)
-        return DenseCovariance(_cholesky("matrix", matrix))
+        matrix = as_square("matrix", matrix)
+        return DenseCovariance(lower_factor("matrix", matrix))
 
     @classmethod
     def cholesky(cls, factor: Any) -> Covariance:
         """The lower Cholesky factor L of C = L L^T, shape (n, n)."""
-        factor = _matrix("factor", factor)
+        factor = as_matrix("factor", factor)
         if factor.shape[0] != factor.shape[1] or np.any(np.triu(factor, 1)) or np.any(np.diag(factor) <= 0):
             raise InputError("factor must be square and lower triangular with a positive diagonal")
         return DenseCovariance(factor)
@@ -84,7 +94,7 @@ class Covariance(ABC):
     @classmethod
     def block(cls, blocks: Sequence[Any]) -> Covariance:
         """One dense block for each run of consecutive rows (stars of a plate, bands of an epoch)."""
-        matrices = [_square(f"blocks[{i}]", block) for i, block in enumerate(blocks)]
+        matrices = [as_square(f"blocks[{i}]", block) for i, block in enumerate(blocks)]
         if not matrices:
             raise InputError("blocks is empty; give at least one square matrix")
         edges = np.concatenate([[0], np.cumsum([len(matrix) for matrix in matrices])])
@@ -94,8 +104,8 @@ class Covariance(ABC):
     @classmethod
     def low_rank(cls, variance: Any, modes: Any) -> Covariance:
         """Independent variances (n,) plus common modes U (n, k): C = diag(variance) + U U^T."""
-        variance = _finite_or_inf("variance", variance, 1)
-        modes = _matrix("modes", modes)
+        variance = finite_or_inf("variance", variance, 1)
+        modes = as_matrix("modes", modes)
         if len(modes) != len(variance):
             raise InputError(
                 f"modes has {len(modes)} rows and variance {len(variance)}; they must be equal in number"
@@ -200,7 +210,7 @@ class DiagonalCovariance(Covariance):
         return self._variance.copy()
 
     def whiten(self, values: Array) -> Array:
-        return _scale_rows(values, 1 / self._positive_std())
+        return scale_rows(values, 1 / self._positive_std())
 
     _whiten_transposed = whiten
 
@@ -208,10 +218,10 @@ class DiagonalCovariance(Covariance):
         return float(2 * np.sum(np.log(self._positive_std())))
 
     def plus_diagonal(self, variance: Any) -> Covariance:
-        return DiagonalCovariance(self._variance + _added("variance", variance, len(self)))
+        return DiagonalCovariance(self._variance + added_variance("variance", variance, len(self)))
 
     def times(self, factor: float) -> Covariance:
-        return DiagonalCovariance(_positive("factor", factor) * self._variance)
+        return DiagonalCovariance(as_positive("factor", factor) * self._variance)
 
     def sample(self, size: int = 1, *, rng: Any = None) -> Array:
         return generator(rng).standard_normal((size, len(self))) * np.sqrt(self._variance)
@@ -232,8 +242,8 @@ class DenseCovariance(Covariance):
         return len(self._factor)
 
     def select(self, rows: Array) -> Covariance:
-        _refuse_repeats(rows)
-        return DenseCovariance(_cholesky("the selected covariance", self.to_dense()[np.ix_(rows, rows)]))
+        refuse_repeats(rows)
+        return DenseCovariance(lower_factor("the selected covariance", self.to_dense()[np.ix_(rows, rows)]))
 
     def to_dense(self) -> Array:
         return self._factor @ self._factor.T
@@ -252,11 +262,11 @@ class DenseCovariance(Covariance):
 
     def plus_diagonal(self, variance: Any) -> Covariance:
         matrix = self.to_dense()
-        matrix[np.diag_indices(len(self))] += _added("variance", variance, len(self))
-        return DenseCovariance(_cholesky("C + diag(variance)", matrix))
+        matrix[np.diag_indices(len(self))] += added_variance("variance", variance, len(self))
+        return DenseCovariance(lower_factor("C + diag(variance)", matrix))
 
     def times(self, factor: float) -> Covariance:
-        return DenseCovariance(np.sqrt(_positive("factor", factor)) * self._factor)
+        return DenseCovariance(np.sqrt(as_positive("factor", factor)) * self._factor)
 
     def sample(self, size: int = 1, *, rng: Any = None) -> Array:
         return generator(rng).standard_normal((size, len(self))) @ self._factor.T
@@ -268,13 +278,13 @@ class BlockCovariance(Covariance):
     def __init__(self, blocks: list[Array], rows: list[Array]) -> None:
         self._blocks = blocks
         self._rows = rows
-        self._parts = [DenseCovariance(_cholesky(f"blocks[{i}]", block)) for i, block in enumerate(blocks)]
+        self._parts = [DenseCovariance(lower_factor(f"blocks[{i}]", block)) for i, block in enumerate(blocks)]
 
     def __len__(self) -> int:
         return sum(len(rows) for rows in self._rows)
 
     def select(self, rows: Array) -> Covariance:
-        _refuse_repeats(rows)
+        refuse_repeats(rows)
         block_of = np.empty(len(self), int)
         place_in = np.empty(len(self), int)
         for number, members in enumerate(self._rows):
@@ -310,12 +320,12 @@ class BlockCovariance(Covariance):
         return sum(part.logdet() for part in self._parts)
 
     def plus_diagonal(self, variance: Any) -> Covariance:
-        added = _added("variance", variance, len(self))
+        added = added_variance("variance", variance, len(self))
         blocks = [block + np.diag(added[rows]) for block, rows in zip(self._blocks, self._rows)]
         return BlockCovariance(blocks, self._rows)
 
     def times(self, factor: float) -> Covariance:
-        factor = _positive("factor", factor)
+        factor = as_positive("factor", factor)
         return BlockCovariance([factor * block for block in self._blocks], self._rows)
 
     def sample(self, size: int = 1, *, rng: Any = None) -> Array:
@@ -364,24 +374,26 @@ class LowRankCovariance(Covariance):
         return self._variance + np.einsum("ij,ij->i", self._modes, self._modes)
 
     def whiten(self, values: Array) -> Array:
-        return self._shrink(_scale_rows(values, self._inverse_std()))
+        return self._shrink(scale_rows(values, self._inverse_std()))
 
     def _whiten_transposed(self, values: Array) -> Array:
-        return _scale_rows(self._shrink(values), self._inverse_std())
+        return scale_rows(self._shrink(values), self._inverse_std())
 
     def logdet(self) -> float:
         _, growth = self._spectrum
         return float(np.sum(np.log(self._variance)) + 2 * np.sum(np.log(growth)))
 
     def plus_diagonal(self, variance: Any) -> LowRankCovariance:
-        return LowRankCovariance(self._variance + _added("variance", variance, len(self)), self._modes)
+        return LowRankCovariance(
+            self._variance + added_variance("variance", variance, len(self)), self._modes
+        )
 
     def plus_modes(self, modes: Array) -> LowRankCovariance:
         """C + V V^T for further common modes V of shape (n, k)."""
         return LowRankCovariance(self._variance, np.column_stack([self._modes, modes]))
 
     def times(self, factor: float) -> LowRankCovariance:
-        factor = _positive("factor", factor)
+        factor = as_positive("factor", factor)
         return LowRankCovariance(factor * self._variance, np.sqrt(factor) * self._modes)
 
     def sample(self, size: int = 1, *, rng: Any = None) -> Array:
@@ -395,73 +407,4 @@ class LowRankCovariance(Covariance):
 
     def _shrink(self, values: Array) -> Array:
         left, growth = self._spectrum
-        return values + left @ _scale_rows(left.T @ values, 1 / growth - 1)
-
-
-# -- checks at the boundary ---------------------------------------------------------
-
-
-def _positive(name: str, value: float) -> float:
-    if not value > 0:
-        raise InputError(f"{name} is {value!r}; accepted is a positive number")
-    return float(value)
-
-
-def _added(name: str, value: Any, n: int) -> Array:
-    """A variance to be added to each of n measurements."""
-    array = np.asarray(value, float)
-    if array.shape not in ((), (n,)):
-        raise InputError(f"{name} has shape {array.shape}; accepted is a number or ({n},)")
-    if not np.all(array >= 0):
-        raise InputError(f"{name} contains NaN or negative values; accepted are values >= 0")
-    return np.broadcast_to(array, (n,))
-
-
-def _refuse_repeats(rows: Array) -> None:
-    # Their errors are fully correlated; rounding alone would decide whether Cholesky notices.
-    if len(np.unique(rows)) < len(rows):
-        raise InputError(
-            "rows of a block or dense covariance are selected twice, which makes it singular; "
-            "accepted are distinct rows"
-        )
-
-
-def _scale_rows(values: Array, factors: Array) -> Array:
-    values = np.asarray(values)
-    return values * (factors if values.ndim == 1 else factors[:, None])
-
-
-def _finite_or_inf(name: str, value: Any, ndim: int) -> Array:
-    array = np.asarray(value, dtype=float)
-    if array.ndim != ndim:
-        raise InputError(f"{name} has shape {array.shape}; accepted is one value for each measurement, (n,)")
-    if np.any(np.isnan(array)):
-        raise InputError(f"{name} contains NaN; give inf for a measurement without information")
-    if np.any(array < 0):
-        raise InputError(f"{name} contains negative values; accepted are values >= 0")
-    return array
-
-
-def _matrix(name: str, value: Any) -> Array:
-    array = np.asarray(value, dtype=float)
-    if array.ndim != 2:
-        raise InputError(f"{name} has shape {array.shape}; accepted is a matrix")
-    if not np.all(np.isfinite(array)):
-        raise InputError(f"{name} contains NaN or inf; accepted are finite values")
-    return array
-
-
-def _square(name: str, value: Any) -> Array:
-    array = _matrix(name, value)
-    if array.shape[0] != array.shape[1]:
-        raise InputError(f"{name} has shape {array.shape}; accepted is a square matrix")
-    if not np.allclose(array, array.T, rtol=1e-10, atol=1e-12 * np.max(np.abs(array), initial=0)):
-        raise InputError(f"{name} is not symmetric; accepted is a symmetric, positive-definite matrix")
-    return array
-
-
-def _cholesky(name: str, matrix: Array) -> Array:
-    try:
-        return linalg.cholesky(matrix, lower=True)
-    except linalg.LinAlgError as error:
-        raise InputError(f"{name} is not positive definite; accepted are covariance matrices") from error
+        return values + left @ scale_rows(left.T @ values, 1 / growth - 1)

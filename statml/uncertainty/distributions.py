@@ -57,11 +57,11 @@ class PredictiveDistribution(ABC):
 
     @abstractmethod
     def cdf(self, y: Any) -> Array:
-        """P(Y <= y) for each prediction; `y` broadcasts against (n,)."""
+        """P(Y <= y) for each prediction, shape (n,); `y` is a number or (n,)."""
 
     @abstractmethod
     def ppf(self, probability: Any) -> Array:
-        """Quantiles: the inverse of `cdf`; `probability` broadcasts against (n,)."""
+        """Quantiles, shape (n,), the inverse of `cdf`; `probability` is a number or (n,)."""
 
     @abstractmethod
     def log_prob(self, y: Any) -> Array:

@@ -11,7 +11,7 @@ from statml.compute import namespace
 from statml.errors import InputError, MissingExtraError
 from statml.regression import LinearRegression
 from statml.regression.least_squares import BLOCK_ROWS, reduce_rows, solve
-from statml.uncertainty import Covariance, Gaussian, StudentT
+from statml.uncertainty import Covariance, Gaussian, GaussianMixture, StudentT
 
 
 @pytest.fixture(scope="module")
@@ -154,13 +154,39 @@ def test_components_sum_to_the_variance(data, errors, x_errors, y_errors):
     model.fit(X, y, **({} if errors == "none" else {"y_err": err}))
     given = ({"X_err": np.full((40, 2), 0.3)} if x_errors else {}) | ({"y_err": err} if y_errors else {})
     p = model.predict_dist(X, **given)
-    assert isinstance(p, Gaussian if errors == "absolute" else StudentT)
+    # Errors known apart from the fitted scale are added to its t, which makes a mixture.
+    known_apart = x_errors or (y_errors and errors == "none")
+    scaled = GaussianMixture if known_apart else StudentT
+    assert isinstance(p, Gaussian if errors == "absolute" else scaled)
     total = np.sum(list(p.variance_components.values()), axis=0)
     assert_allclose(total, p.std**2, rtol=1e-12)
-    assert_allclose(p.cov.variance(), p.std**2, rtol=1e-12)
+    if p.cov is not None:
+        assert_allclose(p.cov.variance(), p.std**2, rtol=1e-12)
     assert np.all(p.variance_components["input"] > 0) == x_errors
     assert np.all(p.variance_components["noise"] > 0) == (y_errors or errors == "none")
     assert np.all(p.variance_components["model"] == 0)
+
+
+def test_known_errors_are_not_inflated_with_the_fitted_scale():
+    """Four degrees of freedom: the t doubles its own variance, and leaves an error of y alone."""
+    X = np.arange(6.0)[:, None]
+    model = LinearRegression().fit(X, [0.1, 0.9, 2.2, 2.8, 4.1, 5.0])
+    alone, observed = model.predict_dist([[2.5]]), model.predict_dist([[2.5]], y_err=1.0)
+    assert model.dof_ == 4
+    assert_allclose(observed.std**2 - alone.std**2, 1.0, rtol=1e-6)
+    # the convolution itself, by simulation
+    rng = np.random.default_rng(2)
+    draws = alone.sample(400_000, rng=rng)[:, 0] + rng.standard_normal(400_000)
+    for level in (0.05, 0.5, 0.9):
+        assert_allclose(np.mean(draws < observed.ppf(level)[0]), level, atol=4e-3)
+
+
+def test_leverage_needs_the_errors_of_the_fit(data):
+    X, y, err = data
+    cov = Covariance.low_rank(err**2, np.ones((len(y), 1)))
+    with pytest.raises(InputError, match="fit was given y_err or y_cov"):
+        LinearRegression().fit(X, y, y_err=err).leverage(X)
+    assert_allclose(LinearRegression().fit(X, y, y_cov=cov).leverage(X, y_cov=cov).sum(), 3)
 
 
 def test_errors_of_x_against_simulation(data):
