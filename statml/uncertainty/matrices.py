@@ -8,6 +8,7 @@ import numpy as np
 from scipy import linalg
 
 from statml.errors import InputError
+from statml.units import refuse_quantity
 
 Array = np.ndarray
 
@@ -47,6 +48,7 @@ def scale_rows(values: Array, factors: Array) -> Array:
 
 def finite_or_inf(name: str, value: Any, ndim: int) -> Array:
     """Values >= 0, infinity included, or an `InputError`."""
+    refuse_quantity(name, value)
     array = np.asarray(value, dtype=float)
     if array.ndim != ndim:
         raise InputError(f"{name} has shape {array.shape}; accepted is one value for each measurement, (n,)")
@@ -59,6 +61,7 @@ def finite_or_inf(name: str, value: Any, ndim: int) -> Array:
 
 def as_matrix(name: str, value: Any) -> Array:
     """A finite matrix, or an `InputError`."""
+    refuse_quantity(name, value)
     array = np.asarray(value, dtype=float)
     if array.ndim != 2:
         raise InputError(f"{name} has shape {array.shape}; accepted is a matrix")

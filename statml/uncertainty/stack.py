@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from statml.errors import InputError
+from statml.units import refuse_quantity
 
 Array = np.ndarray
 
@@ -32,6 +33,7 @@ class CovarianceStack:
     @classmethod
     def from_std(cls, std: Any) -> CovarianceStack:
         """Independent errors, shape (n, d), or (n,) for one feature."""
+        refuse_quantity("std", std)
         std = np.asarray(std, dtype=float)
         std = std[:, None] if std.ndim == 1 else std
         if std.ndim != 2:
@@ -43,6 +45,7 @@ class CovarianceStack:
     @classmethod
     def dense(cls, matrices: Any) -> CovarianceStack:
         """One positive semi-definite matrix for each row, shape (n, d, d)."""
+        refuse_quantity("matrices", matrices)
         matrices = np.asarray(matrices, dtype=float)
         if matrices.ndim != 3 or matrices.shape[1] != matrices.shape[2]:
             raise InputError(f"X_cov has shape {matrices.shape}; accepted is (n, d, d)")

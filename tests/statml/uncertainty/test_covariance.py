@@ -250,3 +250,21 @@ def test_stack_refusals(make, sentence):
     with pytest.raises(InputError, match=sentence) as caught:
         make()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda unit: Covariance.from_std([1.0, 2.0] * unit),
+        lambda unit: Covariance.diagonal([1.0, 2.0] * unit),
+        lambda unit: Covariance.dense(np.eye(2) * unit),
+        lambda unit: Covariance.low_rank(np.ones(2), np.ones((2, 1)) * unit),
+        lambda unit: CovarianceStack.from_std([[1.0, 2.0]] * unit),
+        lambda unit: CovarianceStack.dense(np.eye(2)[None] * unit),
+    ],
+)
+def test_a_unit_is_not_dropped_in_silence(build):
+    from astropy.units import km
+
+    with pytest.raises(TypeError, match="carries the unit km"):
+        build(km)
