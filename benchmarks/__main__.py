@@ -23,7 +23,7 @@ def _regression(quick: bool) -> dict[str, Any]:
 
     if quick:
         return regression.benchmark([1_000, 10_000], 10, 3)
-    return regression.benchmark([10_000, 30_000, 100_000, 300_000, 1_000_000], 50, 7)
+    return regression.benchmark([10_000, 30_000, 100_000, 300_000, 1_000_000], 50, 3)
 
 
 FAMILIES: dict[str, Callable[[bool], dict[str, Any]]] = {"regression": _regression}
