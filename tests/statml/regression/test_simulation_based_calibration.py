@@ -70,8 +70,8 @@ def test_evidence_fitted_prior_is_narrow_with_four_rows_a_parameter(record_prope
     """The documented weakness: with n = 20, p = 5 the ranks are not uniform, and 68 % cover a little less."""
     ranks = predictive_ranks(n=20, p=5)
     covered = np.mean(np.abs(ranks - 0.5) < 0.34)
-    record_property("p_value", uniformity(ranks))
-    record_property("covered_68", covered)
+    record_property("p_value", float(uniformity(ranks)))
+    record_property("covered_68", float(covered))
     print(f"n=20 p=5: p={uniformity(ranks):.1e}, 68% intervals cover {covered:.1%}")
     assert 0.60 < covered < 0.68
     assert uniformity(ranks) < 1e-3  # the note in the class says so; when this passes, take the note away
