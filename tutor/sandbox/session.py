@@ -73,6 +73,7 @@ class SandboxedSubmission:
         self._tree: Tree | None = None
         self._calls = 0
         self._lost: Counter[str] = Counter()
+        self._loss: dict[str, type[SubmissionError]] = {}
         self._lost_seconds = 0.0
         self._load_error: SubmissionError | None = None
 
@@ -103,6 +104,7 @@ class SandboxedSubmission:
             # after a lost call the process is gone or not to be trusted; the next call gets a fresh one
             self._stop()
             self._lost[function] += 1
+            self._loss[function] = type(error)
             raise
 
     def close(self) -> None:
@@ -121,7 +123,8 @@ class SandboxedSubmission:
         if self._load_error is not None:
             raise self._load_error
         if self._lost[function] >= _LOSSES_PER_FUNCTION:
-            raise SubmissionTimeout(
+            # Recorded as what it was lost to: a crash stays a crash.
+            raise self._loss[function](
                 f"{function} was not called again: it was lost {self._lost[function]} times"
             )
         if self._lost_seconds >= _LOST_LIMITS * self._limits.seconds:

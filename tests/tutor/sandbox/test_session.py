@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from course.submission import SubmissionError, SubmissionTimeout
+from course.submission import SubmissionCrashed, SubmissionError, SubmissionTimeout
 from statml.errors import InputTypeError
 
 pytestmark = pytest.mark.sandbox
@@ -118,3 +118,13 @@ def test_an_error_that_is_no_text_can_still_be_stored(submit_once):
         submission.call("f")
     str(caught.value).encode("utf-8")
     assert submission.cell_errors[0].encode("utf-8")
+
+
+@pytest.mark.sandbox
+def test_a_function_that_crashed_twice_stays_crashed(submit_once):
+    submission = submit_once("import os\ndef gone():\n    os._exit(3)\n", seconds=10, memory_mb=512)
+    for _ in range(2):
+        with pytest.raises(SubmissionCrashed):
+            submission.call("gone")
+    with pytest.raises(SubmissionCrashed, match="not called again: it was lost 2 times"):
+        submission.call("gone")
