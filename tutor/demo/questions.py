@@ -36,7 +36,8 @@ def ask_both() -> list[Asked]:
     """Put both questions to the bundled library, without a model."""
     library = Library(None)
     library.add(default_documents())
-    retriever, provider = BM25Retriever(library.chunks()), ExtractiveProvider()
+    retriever = BM25Retriever(library.chunks())
+    provider = ExtractiveProvider(retriever.weight)
     answers = [ask(question, retriever, provider) for question in (ANSWERABLE, UNANSWERABLE)]
     return [Asked(answer, _passages(answer, library)) for answer in answers]
 
