@@ -1,11 +1,12 @@
-"""The contract every regressor of the library keeps.
+"""The contract every regressor and classifier of the library keeps.
 
 >>> fit(X, y, *, X_err=None, y_err=None, X_cov=None, y_cov=None, xy_cov=None)      # doctest: +SKIP
 >>> predict_dist(X, *, X_err=None, X_cov=None, y_err=None, y_cov=None)             # doctest: +SKIP
 
 With ``y_err`` or ``y_cov`` (the errors of the values it will be compared with),
 ``predict_dist`` gives the distribution of the *observed* y; without them, that
-of the true y, intrinsic scatter included.
+of the true y, intrinsic scatter included. A classifier takes the same calls and
+answers with a `Categorical`; its y is a class, which has no error.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from statml.errors import InputError
 from statml.uncertainty.distributions import PredictiveDistribution
-from statml.uncertainty.measurement import refuse_quantities
+from statml.uncertainty.empirical import Categorical
+from statml.uncertainty.measurement import refuse_arguments, refuse_quantities
 
 Array = np.ndarray
 
@@ -67,6 +70,55 @@ class DistributionRegressor(RegressorMixin, BaseEstimator):
 
     def _new_data(self, X: Any, **errors: Any) -> Array:
         check_is_fitted(self)
+        refuse_quantities(X=X, **errors)
+        with _one_sentence():
+            return validate_data(self, X, reset=False, dtype=np.float64)
+
+
+class DistributionClassifier(ClassifierMixin, BaseEstimator):
+    """A scikit-learn classifier whose predictions are `Categorical` distributions.
+
+    A subclass offers ``fit`` and ``predict_dist`` with the arguments of the
+    contract; `predict` and `predict_proba` follow from them.
+    """
+
+    classes_: Array
+    # Error arguments the method cannot use, each with the sentence that says what can.
+    refuses: ClassVar[dict[str, str]] = {
+        "y_err": "a class has no standard deviation; accepted are errors of X",
+        "y_cov": "a class has no covariance; accepted are errors of X",
+        "xy_cov": "a class has no covariance with X; accepted are errors of X",
+    }
+
+    @abstractmethod
+    def predict_dist(
+        self, X: Any, *, X_err: Any = None, X_cov: Any = None, y_err: Any = None, y_cov: Any = None
+    ) -> Categorical:
+        """Class probabilities at each row of X, as a distribution."""
+
+    def predict_proba(self, X: Any) -> Array:
+        """Class probabilities, shape (n, k), in the order of ``classes_``."""
+        return self.predict_dist(X).proba
+
+    def predict(self, X: Any) -> Array:
+        """The most probable class of each row, shape (n,)."""
+        return self.predict_dist(X).mode
+
+    def _training_data(self, X: Any, y: Any, **errors: Any) -> tuple[Array, Array]:
+        """X as floats, y as integer codes into ``classes_``, which is set here."""
+        refuse_arguments(self, "fit", self.refuses, **errors)
+        refuse_quantities(X=X, y=y, **errors)
+        with _one_sentence():
+            X, y = validate_data(self, X, y, dtype=np.float64)
+        check_classification_targets(y)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise InputError(f"y holds one class, {self.classes_[0]!r}; accepted are 2 classes or more")
+        return X, codes
+
+    def _new_data(self, X: Any, **errors: Any) -> Array:
+        check_is_fitted(self)
+        refuse_arguments(self, "predict_dist", self.refuses, **errors)
         refuse_quantities(X=X, **errors)
         with _one_sentence():
             return validate_data(self, X, reset=False, dtype=np.float64)
