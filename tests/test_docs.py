@@ -2,22 +2,24 @@
 
 The blocks of a page run in order in one namespace. A ``text`` block right after a
 Python block is its output, compared word by word. A block under the comment
-``<!-- no-test -->`` is left alone.
+``<!-- no-test -->`` is left alone; one under ``<!-- data -->`` reads third-party
+tables and runs only where ``$STATML_DATA`` is set.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(
-    r"(?P<skip><!-- no-test -->\s*\n)?^```python\n(?P<code>.*?)^```$(?:\n+^```text\n(?P<output>.*?)^```$)?",
+    r"(?P<mark><!-- (?:no-test|data) -->\s*\n)?^```python\n(?P<code>.*?)^```$(?:\n+^```text\n(?P<output>.*?)^```$)?",
     re.MULTILINE | re.DOTALL,
 )
 
@@ -27,7 +29,9 @@ def run_page(text: str, name: str) -> int:
     namespace: dict[str, object] = {"__name__": "page"}
     count = 0
     for block in BLOCK.finditer(text):
-        if block["skip"]:
+        if "no-test" in (block["mark"] or ""):
+            continue
+        if block["mark"] and "STATML_DATA" not in os.environ:
             continue
         line = text.count("\n", 0, block.start("code"))
         printed = io.StringIO()
@@ -44,9 +48,9 @@ def run_page(text: str, name: str) -> int:
 def test_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     text = page.read_text(encoding="utf-8")
-    assert run_page(text, str(page)) == text.count("```python\n") - text.count(
-        "<!-- no-test -->\n```python\n"
-    )
+    blocks, left_alone = text.count("```python\n"), text.count("<!-- no-test -->\n```python\n")
+    on_data = 0 if "STATML_DATA" in os.environ else text.count("<!-- data -->\n```python\n")
+    assert run_page(text, str(page)) == blocks - left_alone - on_data
 
 
 def test_the_contract_is_run() -> None:
@@ -62,6 +66,15 @@ def test_a_wrong_output_is_seen() -> None:
     with pytest.raises(ZeroDivisionError):
         run_page("```python\n1 / 0\n```\n", "page")
     assert run_page("<!-- no-test -->\n```python\n1 / 0\n```\n", "page") == 0
+
+
+def test_blocks_on_third_party_tables_need_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = "<!-- data -->\n```python\nprint(1 + 1)\n```\n\n```text\n3\n```\n"
+    monkeypatch.delenv("STATML_DATA", raising=False)
+    assert run_page(page, "page") == 0
+    monkeypatch.setenv("STATML_DATA", "anywhere")
+    with pytest.raises(AssertionError, match="line 3"):
+        run_page(page, "page")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
