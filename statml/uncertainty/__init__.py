@@ -15,6 +15,12 @@ from statml.uncertainty.distributions import PredictiveDistribution
 from statml.uncertainty.empirical import Categorical, Samples
 from statml.uncertainty.mixtures import GaussianMixture
 from statml.uncertainty.parametric import Gaussian, StudentT
+from statml.uncertainty.simulation import (
+    SimulationReport,
+    rank_among,
+    rank_uniformity,
+    simulation_report,
+)
 from statml.uncertainty.stack import CovarianceStack
 
 __all__ = [
@@ -28,6 +34,7 @@ __all__ = [
     "PredictiveDistribution",
     "Recalibrated",
     "Samples",
+    "SimulationReport",
     "StudentT",
     "calibration_report",
     "coverage",
@@ -38,4 +45,7 @@ __all__ = [
     "log_score",
     "pit",
     "predict_dist",
+    "rank_among",
+    "rank_uniformity",
+    "simulation_report",
 ]
