@@ -221,20 +221,23 @@ def test_hogg2010_gives_the_line_with_errors_in_both():
     assert_allclose(found, [35.94709, 2.200532], rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["norris", "longley"])
+@pytest.mark.parametrize("name", ["norris", "pontius", "noint1", "noint2", "longley", "filip"])
 def test_nist_is_certified_to_14_digits(name):
-    """Solve with 50 digits from the bundled table and compare everything NIST certifies."""
+    """Solve with 60 digits from the bundled table and compare everything NIST certifies."""
     table = datasets.load("nist")[name]
     certified = table.meta["certified"]
-    with mpmath.workdps(50):
+    intercept, degree = certified.get("intercept", True), certified.get("degree", 1)
+    with mpmath.workdps(60):
         # str keeps the decimal digits that were printed; a float would carry its binary rounding in
-        rows = [[1, *(mpmath.mpf(str(row[f])) for f in certified["features"])] for row in table]
-        A, y = mpmath.matrix(rows), mpmath.matrix([mpmath.mpf(str(v)) for v in table[certified["target"]]])
+        features = [[mpmath.mpf(str(row[f])) for f in certified["features"]] for row in table]
+        powers = [[v**k for k in range(1, degree + 1) for v in row] for row in features]
+        A = mpmath.matrix([[1] * intercept + row for row in powers])
+        y = mpmath.matrix([mpmath.mpf(str(v)) for v in table[certified["target"]]])
         inverse = mpmath.inverse(A.T * A)
         estimate = inverse * A.T * y
         residual = y - A * estimate
         chi2, dof = (residual.T * residual)[0], A.rows - A.cols
-        mean = mpmath.fsum(y) / A.rows
+        mean = mpmath.fsum(y) / A.rows if intercept else 0
         found = {
             "estimate": list(estimate),
             "standard_error": [mpmath.sqrt(inverse[i, i] * chi2 / dof) for i in range(A.cols)],
