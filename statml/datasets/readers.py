@@ -71,6 +71,30 @@ def _read_apogee_asteroseismic(found: DatasetCard, paths: list[Path]) -> Table:
     return _table(found, dict(zip(names, values.T, strict=True)) | {"red_clump": red_clump})
 
 
+def _read_correlation_lengths(found: DatasetCard, paths: list[Path]) -> Table:
+    """Two tables under one set of names; the second writes nothing where only an upper limit is known."""
+    import csv
+
+    import numpy as np
+
+    named = {
+        "li21": ("Mass", "error_Mass", "lSFR", "error_lSFR", "L_K19N2O2"),
+        "li23": ("log(Mstar)", "error_log(Mstar)", "log(SFR)", "error_log(SFR)", "lcorr"),
+    }
+    numbers = [name for name in found.units if name not in ("sample", "name", "upper_limit")]
+    columns: dict[str, list[Any]] = {name: [] for name in found.units}
+    for path, (sample, (*values, length)) in zip(paths, named.items(), strict=True):
+        wanted = [*values, f"{length}_50", f"{length}_16", f"{length}_84"]
+        with path.open(encoding="utf-8", newline="") as lines:
+            for row in csv.DictReader(lines):
+                columns["sample"].append(sample)
+                columns["name"].append(row["name"])
+                columns["upper_limit"].append(row[f"{length}_50"] == "")
+                for name, key in zip(numbers, wanted, strict=True):
+                    columns[name].append(float(row[key] or "nan"))
+    return _table(found, {name: np.array(values) for name, values in columns.items()})
+
+
 def _read_gaia_xp(found: DatasetCard, paths: list[Path]) -> Table:
     import numpy as np
 
@@ -90,6 +114,7 @@ def _read_gaia_xp(found: DatasetCard, paths: list[Path]) -> Table:
 
 READERS: dict[str, Callable[[DatasetCard, list[Path]], Any]] = {
     "apogee_asteroseismic": _read_apogee_asteroseismic,
+    "correlation_lengths": _read_correlation_lengths,
     "csv": _read_csv,
     "gaia_xp": _read_gaia_xp,
     "jsonl": _read_jsonl,

@@ -423,6 +423,23 @@ def test_the_asteroseismic_table_of_the_book():
     assert_array_equal(giants["h"], giants["k"])
 
 
+@pytest.mark.data
+def test_the_correlation_lengths_of_two_samples():
+    folder = os.environ.get("STATML_DATA")
+    if not folder or not (Path(folder) / "abundances" / "li23_amusing_table1.csv").is_file():
+        pytest.skip("needs $STATML_DATA/abundances/li21_califa_table1.csv and li23_amusing_table1.csv")
+    galaxies = datasets.load("correlation_lengths")
+    assert len(galaxies) == datasets.card("correlation_lengths").rows
+    assert list(galaxies[0])[:6] == ["li21", "UGC00005", 11.119, 0.085, 0.897, 0.059]
+    limits = galaxies["upper_limit"]
+    assert np.sum(limits) == 4 and np.all(np.isnan(galaxies["correlation_length"][limits]))
+    assert np.all(galaxies["correlation_length_upper"] > 0)
+    measured = galaxies[~limits]
+    for sample, median in (("li21", 0.6645), ("li23", 0.505)):
+        lengths = measured["correlation_length"][measured["sample"] == sample]
+        assert_allclose(np.median(lengths), median)
+
+
 def test_importing_datasets_is_light():
     code = (
         "import sys, statml.datasets; print([m for m in ('numpy', 'astropy', 'pooch') if m in sys.modules])"
