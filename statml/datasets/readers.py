@@ -62,6 +62,24 @@ def _read_nist(found: DatasetCard, paths: list[Path]) -> dict[str, Table]:
     return result
 
 
+def _read_nist_curves(found: DatasetCard, paths: list[Path]) -> dict[str, Table]:
+    """Return one table for each problem, with its certified answers and its model."""
+    import numpy as np
+
+    from statml.datasets.curves import MODELS
+
+    columns = _csv_columns(paths[0])
+    result = {}
+    for name, answers in tomllib.loads(paths[1].read_text(encoding="utf-8")).items():
+        rows = columns["problem"] == name
+        # Only nelson has a second predictor; elsewhere the column is masked.
+        values = {c: np.ma.filled(columns[c][rows].astype(float), np.nan) for c in found.units}
+        own = tuple(column for column in found.columns if not np.all(np.isnan(values[column.name])))
+        result[name] = _table(replace(found, columns=own), values)
+        result[name].meta = {"card": found, "certified": answers, "model": MODELS[name]}
+    return result
+
+
 def _read_apogee_asteroseismic(found: DatasetCard, paths: list[Path]) -> Table:
     import numpy as np
 
@@ -119,4 +137,5 @@ READERS: dict[str, Callable[[DatasetCard, list[Path]], Any]] = {
     "gaia_xp": _read_gaia_xp,
     "jsonl": _read_jsonl,
     "nist": _read_nist,
+    "nist_curves": _read_nist_curves,
 }
