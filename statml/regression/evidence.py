@@ -22,8 +22,8 @@ import numpy as np
 from scipy import linalg, optimize
 
 from statml.compute import Device, namespace
-from statml.regression.least_squares import Triangle, reduce_rows
-from statml.regression.predictive import design
+from statml.regression.least_squares import Triangle
+from statml.regression.reduction import reduce_measured
 from statml.uncertainty.covariance import Covariance, DiagonalCovariance
 
 Array = np.ndarray
@@ -129,7 +129,7 @@ def reducer(
     diagonal = covariance is None or isinstance(covariance, DiagonalCovariance)
     if diagonal and (variance is None or np.ptp(variance) == 0):
         common = 0.0 if variance is None else float(variance[0])
-        unit = reduce_rows(X, y, intercept=intercept, weights=None, device=where)
+        unit = reduce_measured(X, y, None, intercept=intercept, device=where)
 
         def rescaled(scatter: float) -> tuple[Triangle, float]:
             total = common + scatter**2
@@ -143,13 +143,7 @@ def reducer(
     def reduced(scatter: float) -> tuple[Triangle, float]:
         assert covariance is not None
         total = covariance.plus_diagonal(scatter**2)
-        if diagonal:
-            weights = total.whiten(np.ones(len(y)))
-            return reduce_rows(X, y, intercept=intercept, weights=weights, device=where), total.logdet()
-        white = total.whiten(design(X, intercept))
-        return reduce_rows(
-            white, total.whiten(y), intercept=False, weights=None, device=where
-        ), total.logdet()
+        return reduce_measured(X, y, total, intercept=intercept, device=where), total.logdet()
 
     return reduced
 

@@ -19,10 +19,11 @@ import numpy as np
 
 from statml.compute import Device, namespace
 from statml.errors import InputError
-from statml.regression.least_squares import Solution, reduce_rows, refine, solve
+from statml.regression.least_squares import Solution, refine, solve
 from statml.regression.predictive import design, inflate, input_variance, joint_covariance, total_std
+from statml.regression.reduction import reduce_measured
 from statml.uncertainty.contract import DistributionRegressor, LinearParameters
-from statml.uncertainty.covariance import Covariance, DiagonalCovariance
+from statml.uncertainty.covariance import Covariance
 from statml.uncertainty.distributions import PredictiveDistribution
 from statml.uncertainty.measurement import feature_covariance, refuse_arguments, target_covariance
 from statml.uncertainty.mixtures import GaussianMixture, student_as_normals
@@ -162,13 +163,9 @@ class LinearRegression(LinearParameters, DistributionRegressor):
 
     def _solve(self, X: Array, y: Array, covariance: Covariance | None) -> Solution:
         names = ["intercept"] * self.fit_intercept + [f"column {j}" for j in range(X.shape[1])]
-        device = namespace(self.device)
-        if covariance is None or isinstance(covariance, DiagonalCovariance):
-            weights = None if covariance is None else covariance.whiten(np.ones(len(y)))
-            triangle = reduce_rows(X, y, intercept=self.fit_intercept, weights=weights, device=device)
-        else:
-            white = covariance.whiten(design(X, self.fit_intercept))
-            triangle = reduce_rows(white, covariance.whiten(y), intercept=False, weights=None, device=device)
+        triangle = reduce_measured(
+            X, y, covariance, intercept=self.fit_intercept, device=namespace(self.device)
+        )
         solution = solve(triangle, names)
         if not solution.worth_refining:
             return solution
