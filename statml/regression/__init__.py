@@ -1,7 +1,15 @@
 """Regression: linear models with the errors of their data, and distributions as answers."""
 
 from statml.regression.bayesian import BayesianLinearRegression
+from statml.regression.errors_in_variables import ErrorsInVariables, York
 from statml.regression.linear import LinearRegression
 from statml.regression.spectra import SpectrumFeatures, spectral_regressor
 
-__all__ = ["BayesianLinearRegression", "LinearRegression", "SpectrumFeatures", "spectral_regressor"]
+__all__ = [
+    "BayesianLinearRegression",
+    "ErrorsInVariables",
+    "LinearRegression",
+    "SpectrumFeatures",
+    "York",
+    "spectral_regressor",
+]

@@ -2,7 +2,7 @@
 
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from statml.regression import BayesianLinearRegression, LinearRegression
+from statml.regression import BayesianLinearRegression, ErrorsInVariables, LinearRegression
 from statml.regression.spectra import SpectrumFeatures
 from statml.uncertainty import ConformalRegressor
 from statml.units import QuantityEstimator
@@ -13,6 +13,7 @@ ESTIMATORS = [
     BayesianLinearRegression(tails="student_t"),
     BayesianLinearRegression(scatter_model="features"),
     BayesianLinearRegression(tails="student_t", scatter_model="features"),
+    ErrorsInVariables(),
     ConformalRegressor(LinearRegression()),
     SpectrumFeatures(),
     QuantityEstimator(LinearRegression()),
