@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from statml.uncertainty.covariance import Covariance, DiagonalCovariance, LowRankCovariance
+from statml.uncertainty.covariance import Covariance, DiagonalCovariance
+from statml.uncertainty.low_rank import LowRankCovariance
 from statml.uncertainty.stack import CovarianceStack
 
 Array = np.ndarray

@@ -8,22 +8,22 @@ algebra, and every method of the library needs the same four operations of it:
 form       C                                                         cost of whiten
 ========== ========================================================= ==============
 diagonal   diag(v)                                                   O(n)
-block      one dense block for each group of rows                    O(sum of m^3)
 dense      any positive-definite matrix, or its Cholesky factor      O(n^3) once
+block      one dense block for each group of rows                    O(sum of m^3)
 low rank   diag(v) + U U^T, U of shape (n, k)                        O(n k^2)
 ========== ========================================================= ==============
 
 ``C[rows]`` selects rows *and* columns, so a `Covariance` passed to ``fit``
 survives cross-validation, where a plain (n, n) array would lose only its rows.
+The last two forms of the table live in `statml.uncertainty.blocks` and `low_rank`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from functools import cached_property
-from itertools import pairwise
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import linalg
@@ -42,6 +42,13 @@ from statml.uncertainty.matrices import (
 )
 
 Array = np.ndarray
+
+
+class Piece(NamedTuple):
+    """Rows whose errors are independent of all others, and what whitens values given on them."""
+
+    rows: slice | Array
+    whiten: Callable[[Array], Array]
 
 
 class Covariance(ABC):
@@ -92,14 +99,17 @@ class Covariance(ABC):
         return DenseCovariance(factor)
 
     @classmethod
-    def block(cls, blocks: Sequence[Any]) -> Covariance:
-        """One dense block for each run of consecutive rows (stars of a plate, bands of an epoch)."""
-        matrices = [as_square(f"blocks[{i}]", block) for i, block in enumerate(blocks)]
-        if not matrices:
-            raise InputError("blocks is empty; give at least one square matrix")
-        edges = np.concatenate([[0], np.cumsum([len(matrix) for matrix in matrices])])
-        rows = [np.arange(low, high) for low, high in pairwise(edges)]
-        return BlockCovariance(matrices, rows)
+    def block(cls, blocks: Sequence[Any] | Array) -> Covariance:
+        """One dense block for each run of consecutive rows (stars of a plate, bands of an epoch).
+
+        Parameters
+        ----------
+        blocks : sequence of square matrices, or one array (m, b, b)
+            Blocks of one size are handled together, so that a hundred thousand of them are no loop.
+        """
+        from statml.uncertainty.blocks import BlockCovariance, grouped
+
+        return BlockCovariance(grouped(blocks))
 
     @classmethod
     def low_rank(cls, variance: Any, modes: Any) -> Covariance:
@@ -112,6 +122,8 @@ class Covariance(ABC):
             )
         if not np.all(np.isfinite(variance)):
             raise InputError("variance of a low-rank covariance contains inf; accepted are finite values")
+        from statml.uncertainty.low_rank import LowRankCovariance
+
         return LowRankCovariance(variance, modes)
 
     # -- the interface every form fills -------------------------------------------
@@ -150,6 +162,25 @@ class Covariance(ABC):
     @abstractmethod
     def sample(self, size: int = 1, *, rng: Any = None) -> Array:
         """Draw `size` error vectors, shape (size, n)."""
+
+    def shared_modes(self) -> Array:
+        """Modes U (n, k) that tie all rows together, C = N + U U^T; k = 0 for most forms."""
+        return np.zeros((len(self), 0))
+
+    def pieces(self, size: int) -> Iterator[Piece]:
+        """Groups of rows that N = C - U U^T leaves independent of each other, each with its whitening.
+
+        Parameters
+        ----------
+        size : int
+            Rows of a group, about; more where they cannot be taken apart.
+
+        Yields
+        ------
+        Piece
+            ``rows`` and ``whiten``: W_i with N_i^-1 = W_i^T W_i, for values given on these rows.
+        """
+        yield Piece(slice(0, len(self)), self.whiten)
 
     # -- what follows from it -------------------------------------------------------
 
@@ -214,6 +245,12 @@ class DiagonalCovariance(Covariance):
 
     _whiten_transposed = whiten
 
+    def pieces(self, size: int) -> Iterator[Piece]:
+        inverse = 1 / self._positive_std()
+        for start in range(0, len(self), size):
+            rows = slice(start, start + size)
+            yield Piece(rows, partial(scale_rows, factors=inverse[rows]))
+
     def logdet(self) -> float:
         return float(2 * np.sum(np.log(self._positive_std())))
 
@@ -270,141 +307,3 @@ class DenseCovariance(Covariance):
 
     def sample(self, size: int = 1, *, rng: Any = None) -> Array:
         return generator(rng).standard_normal((size, len(self))) @ self._factor.T
-
-
-class BlockCovariance(Covariance):
-    """Dense blocks over disjoint groups of rows; the rows of a group need not be neighbours."""
-
-    def __init__(self, blocks: list[Array], rows: list[Array]) -> None:
-        self._blocks = blocks
-        self._rows = rows
-        self._parts = [DenseCovariance(lower_factor(f"blocks[{i}]", block)) for i, block in enumerate(blocks)]
-
-    def __len__(self) -> int:
-        return sum(len(rows) for rows in self._rows)
-
-    def select(self, rows: Array) -> Covariance:
-        refuse_repeats(rows)
-        block_of = np.empty(len(self), int)
-        place_in = np.empty(len(self), int)
-        for number, members in enumerate(self._rows):
-            block_of[members] = number
-            place_in[members] = np.arange(len(members))
-        blocks, positions = [], []
-        for number in np.unique(block_of[rows]):
-            position = np.flatnonzero(block_of[rows] == number)
-            local = place_in[rows][position]
-            blocks.append(self._blocks[number][np.ix_(local, local)])
-            positions.append(position)
-        return BlockCovariance(blocks, positions)
-
-    def to_dense(self) -> Array:
-        matrix = np.zeros(self.shape)
-        for block, rows in zip(self._blocks, self._rows):
-            matrix[np.ix_(rows, rows)] = block
-        return matrix
-
-    def variance(self) -> Array:
-        variance = np.empty(len(self))
-        for block, rows in zip(self._blocks, self._rows):
-            variance[rows] = np.diag(block)
-        return variance
-
-    def whiten(self, values: Array) -> Array:
-        return self._apply(values, DenseCovariance.whiten)
-
-    def _whiten_transposed(self, values: Array) -> Array:
-        return self._apply(values, DenseCovariance._whiten_transposed)
-
-    def logdet(self) -> float:
-        return sum(part.logdet() for part in self._parts)
-
-    def plus_diagonal(self, variance: Any) -> Covariance:
-        added = added_variance("variance", variance, len(self))
-        blocks = [block + np.diag(added[rows]) for block, rows in zip(self._blocks, self._rows)]
-        return BlockCovariance(blocks, self._rows)
-
-    def times(self, factor: float) -> Covariance:
-        factor = as_positive("factor", factor)
-        return BlockCovariance([factor * block for block in self._blocks], self._rows)
-
-    def sample(self, size: int = 1, *, rng: Any = None) -> Array:
-        rng = generator(rng)
-        draws = np.empty((size, len(self)))
-        for part, rows in zip(self._parts, self._rows):
-            draws[:, rows] = part.sample(size, rng=rng)
-        return draws
-
-    def _apply(self, values: Array, operation: Any) -> Array:
-        result = np.empty(np.shape(values))
-        for part, rows in zip(self._parts, self._rows):
-            result[rows] = operation(part, np.asarray(values)[rows])
-        return result
-
-
-class LowRankCovariance(Covariance):
-    r"""diag(v) + U U^T, through W = (I + A A^T)^{-1/2} D^{-1/2} with A = D^{-1/2} U.
-
-    With the thin decomposition A = P S Q^T, the inverse square root is
-    I - P (1 - (1 + S^2)^{-1/2}) P^T: nothing of size n x n is formed. Where v holds
-    zeros the matrix may be singular; it can then be sampled but not inverted.
-    """
-
-    def __init__(self, variance: Array, modes: Array) -> None:
-        self._variance = variance
-        self._modes = modes
-
-    @cached_property
-    def _spectrum(self) -> tuple[Array, Array]:
-        if np.any(self._variance <= 0):
-            raise InputError("a variance of zero makes this covariance singular; give positive variances")
-        left, singular, _ = linalg.svd(self._modes / np.sqrt(self._variance)[:, None], full_matrices=False)
-        return left, np.sqrt(1 + singular**2)
-
-    def __len__(self) -> int:
-        return len(self._variance)
-
-    def select(self, rows: Array) -> Covariance:
-        return LowRankCovariance(self._variance[rows], self._modes[rows])
-
-    def to_dense(self) -> Array:
-        return np.diag(self._variance) + self._modes @ self._modes.T
-
-    def variance(self) -> Array:
-        return self._variance + np.einsum("ij,ij->i", self._modes, self._modes)
-
-    def whiten(self, values: Array) -> Array:
-        return self._shrink(scale_rows(values, self._inverse_std()))
-
-    def _whiten_transposed(self, values: Array) -> Array:
-        return scale_rows(self._shrink(values), self._inverse_std())
-
-    def logdet(self) -> float:
-        _, growth = self._spectrum
-        return float(np.sum(np.log(self._variance)) + 2 * np.sum(np.log(growth)))
-
-    def plus_diagonal(self, variance: Any) -> LowRankCovariance:
-        return LowRankCovariance(
-            self._variance + added_variance("variance", variance, len(self)), self._modes
-        )
-
-    def plus_modes(self, modes: Array) -> LowRankCovariance:
-        """C + V V^T for further common modes V of shape (n, k)."""
-        return LowRankCovariance(self._variance, np.column_stack([self._modes, modes]))
-
-    def times(self, factor: float) -> LowRankCovariance:
-        factor = as_positive("factor", factor)
-        return LowRankCovariance(factor * self._variance, np.sqrt(factor) * self._modes)
-
-    def sample(self, size: int = 1, *, rng: Any = None) -> Array:
-        rng = generator(rng)
-        own = rng.standard_normal((size, len(self))) * np.sqrt(self._variance)
-        return own + rng.standard_normal((size, self._modes.shape[1])) @ self._modes.T
-
-    def _inverse_std(self) -> Array:
-        _ = self._spectrum  # refuses a variance of zero
-        return self._variance**-0.5
-
-    def _shrink(self, values: Array) -> Array:
-        left, growth = self._spectrum
-        return values + left @ scale_rows(left.T @ values, 1 / growth - 1)
