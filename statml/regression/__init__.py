@@ -3,12 +3,14 @@
 from statml.regression.bayesian import BayesianLinearRegression
 from statml.regression.errors_in_variables import ErrorsInVariables, York
 from statml.regression.linear import LinearRegression
+from statml.regression.robust import RobustRegression
 from statml.regression.spectra import SpectrumFeatures, spectral_regressor
 
 __all__ = [
     "BayesianLinearRegression",
     "ErrorsInVariables",
     "LinearRegression",
+    "RobustRegression",
     "SpectrumFeatures",
     "York",
     "spectral_regressor",

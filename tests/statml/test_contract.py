@@ -46,6 +46,12 @@ SETTINGS = {
         {"tails": "student_t"},
         {"scatter_model": "features"},
     ],
+    "RobustRegression": [
+        {"random_state": 0},
+        {"df": 4.0, "scatter": "fit", "random_state": 0},
+        {"method": "mixture", "random_state": 0},
+        {"method": "mixture", "scatter": "fit", "random_state": 0},
+    ],
     "ConformalRegressor": [{"estimator": LinearRegression(), "random_state": 0}],
 }
 

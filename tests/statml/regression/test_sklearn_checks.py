@@ -2,7 +2,7 @@
 
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from statml.regression import BayesianLinearRegression, ErrorsInVariables, LinearRegression
+from statml.regression import BayesianLinearRegression, ErrorsInVariables, LinearRegression, RobustRegression
 from statml.regression.spectra import SpectrumFeatures
 from statml.uncertainty import ConformalRegressor
 from statml.units import QuantityEstimator
@@ -15,6 +15,8 @@ ESTIMATORS = [
     BayesianLinearRegression(tails="student_t", scatter_model="features"),
     ErrorsInVariables(),
     ConformalRegressor(LinearRegression()),
+    RobustRegression(),
+    RobustRegression(method="mixture"),
     SpectrumFeatures(),
     QuantityEstimator(LinearRegression()),
 ]
