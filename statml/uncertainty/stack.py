@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from statml.errors import InputError
-from statml.units import refuse_quantity
+from statml.plain_numbers import refuse_quantity
 
 Array = np.ndarray
 
@@ -90,10 +90,29 @@ class CovarianceStack:
         return self._variances[:, :, None] * np.eye(self.shape[1])
 
     def project(self, direction: Array) -> Array:
-        """a^T S_i a for one direction a of shape (d,): the error each row gives a linear function."""
+        """a^T S_i a, the error each row gives a linear function: (n,) for a of shape (d,), (m, n) for (m, d)."""
+        direction = np.asarray(direction)
         if self._variances is not None:
-            return self._variances @ np.asarray(direction) ** 2
-        return np.einsum("nij,i,j->n", self.to_dense(), direction, direction)
+            return direction**2 @ self._variances.T
+        assert self._matrices is not None
+        pairs = direction[..., :, None] * direction[..., None, :]
+        return pairs.reshape(*direction.shape[:-1], -1) @ self._matrices.reshape(len(self), -1).T
+
+    def times(self, direction: Array) -> Array:
+        """S_i a for one direction a of shape (d,): the covariance of each row with a linear function, (n, d)."""
+        if self._variances is not None:
+            return self._variances * np.asarray(direction)
+        assert self._matrices is not None
+        return self._matrices @ np.asarray(direction)
+
+    def weighted_sum(self, weights: Array) -> Array:
+        """sum_i w_i S_i: (d, d) for weights of shape (n,), (m, d, d) for (m, n)."""
+        d = self.shape[1]
+        if self._variances is not None:
+            return (np.asarray(weights) @ self._variances)[..., None] * np.eye(d)
+        assert self._matrices is not None
+        total = np.asarray(weights) @ self._matrices.reshape(len(self), -1)
+        return total.reshape(*total.shape[:-1], d, d)
 
     def trace_with(self, matrix: Array) -> Array:
         """tr(S_i M) for one matrix M of shape (d, d)."""

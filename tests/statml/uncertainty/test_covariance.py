@@ -219,6 +219,11 @@ def test_stack(n, d, dense, seed):
     assert_allclose(stack.to_dense(), matrices)
     direction, matrix = rng.normal(size=d), rng.normal(size=(d, d))
     assert_allclose(stack.project(direction), [direction @ S @ direction for S in matrices], atol=1e-12)
+    many, weights = rng.normal(size=(3, d)), rng.normal(size=(3, n))
+    assert_allclose(stack.project(many), [[a @ S @ a for S in matrices] for a in many], atol=1e-12)
+    assert_allclose(stack.times(direction), matrices @ direction, atol=1e-12)
+    assert_allclose(stack.weighted_sum(weights), np.tensordot(weights, matrices, 1), atol=1e-12)
+    assert_allclose(stack.weighted_sum(weights[0]), np.tensordot(weights[0], matrices, 1), atol=1e-12)
     assert_allclose(stack.trace_with(matrix), [np.trace(S @ matrix) for S in matrices], atol=1e-12)
     order = rng.permutation(n)
     for key in (order, order[:1], slice(None, None, 2), order > n // 2):
