@@ -1,1 +1,6 @@
 """Classification: class probabilities from features with errors (arXiv:2506.12230, chapters 7 to 9)."""
+
+from statml.classification.logistic import LogisticRegression
+from statml.classification.separation import SeparationWarning
+
+__all__ = ["LogisticRegression", "SeparationWarning"]
