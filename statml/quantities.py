@@ -16,6 +16,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from statml.errors import InputError, InputTypeError
+from statml.uncertainty.covariance import Covariance
+from statml.uncertainty.stack import CovarianceStack
 
 __all__ = ["QuantityDistribution", "QuantityEstimator"]
 
@@ -103,10 +105,6 @@ def _matrix(name: str, value: Any, targets: tuple[Any, ...] | None, *, errors: b
 
 def _covariance(name: str, value: Any, target: Any) -> Any:
     """Return what `y_cov` or `X_cov` is to an estimator; `target` is a squared unit, or None for plain numbers."""
-    # statml.uncertainty imports statml.units for refuse_quantity.
-    from statml.uncertainty.covariance import Covariance
-    from statml.uncertainty.stack import CovarianceStack
-
     if target is not None and isinstance(value, Covariance | CovarianceStack):
         raise InputError(
             f"{name} is a {type(value).__name__} without a unit; accepted is {name}.to_dense() as a Quantity"

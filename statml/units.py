@@ -24,34 +24,10 @@ from typing import Any
 import numpy as np
 
 from statml.errors import InputError, InputTypeError
+from statml.plain_numbers import refuse_quantity
 from statml.quantities import QuantityDistribution, QuantityEstimator, convert, floats, scale_of
 
 __all__ = ["Errors", "QuantityDistribution", "QuantityEstimator", "from_table", "refuse_quantity"]
-
-
-def refuse_quantity(name: str, value: Any) -> None:
-    """Raise if `value` carries a unit.
-
-    Parameters
-    ----------
-    name : str
-        The parameter's name, for the message.
-    value : object
-        Anything; a unit is recognised by an attribute ``unit`` that is not None (astropy Quantity and Column).
-
-    Raises
-    ------
-    InputTypeError
-        Naming `QuantityEstimator`.
-    """
-    if isinstance(value, list | tuple) and value:
-        value = value[0]
-    unit = getattr(value, "unit", None)
-    if unit is not None:
-        raise InputTypeError(
-            f"{name} carries the unit {str(unit) or 'dimensionless'}, this estimator takes plain numbers:"
-            " wrap it as statml.units.QuantityEstimator(estimator), or pass the values"
-        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from statml.errors import InputError
 from statml.regression.bayesian import BayesianLinearRegression
 from statml.uncertainty.conformal import ConformalRegressor
-from statml.units import refuse_quantity
+from statml.plain_numbers import refuse_quantity
 
 Array = np.ndarray
 

@@ -23,9 +23,9 @@ from scipy import linalg
 
 from statml.compute import generator
 from statml.errors import InputError
+from statml.plain_numbers import refuse_quantity
 from statml.uncertainty.covariance import Covariance, Piece
 from statml.uncertainty.matrices import added_variance, as_positive, as_square, refuse_repeats
-from statml.units import refuse_quantity
 
 Array = np.ndarray
 

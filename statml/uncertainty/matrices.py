@@ -8,7 +8,7 @@ import numpy as np
 from scipy import linalg
 
 from statml.errors import InputError
-from statml.units import refuse_quantity
+from statml.plain_numbers import refuse_quantity
 
 Array = np.ndarray
 

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 
 from statml.errors import InputError, InputTypeError
+from statml.plain_numbers import refuse_quantity
 from statml.uncertainty.covariance import Covariance, DiagonalCovariance
 from statml.uncertainty.stack import CovarianceStack
-from statml.units import refuse_quantity
 
 Array = np.ndarray
 
