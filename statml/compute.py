@@ -20,6 +20,12 @@ from statml.errors import InputError, MissingExtraError
 Device = Literal["cpu", "cuda", "auto"]
 # Columns that one step of a QR decomposition takes together.
 QR_PANEL = 16
+# Rows of a block on the CPU: large enough for level-3 BLAS, small enough for the cache.
+BLOCK_ROWS = 2048
+# Bytes of a block on a GPU, which wants few large products; factorising holds about three such.
+GPU_BLOCK_BYTES = 2**30
+# Above this condition number a block is not orthogonalised through its Gram matrix, which squares it.
+GRAM_CONDITION = 1e6
 
 
 def generator(rng: Any = None) -> np.random.Generator:
@@ -66,20 +72,38 @@ def resolve_device(device: Device) -> Literal["cpu", "cuda"]:
 
 @dataclass(frozen=True)
 class Namespace:
-    """Array functions of one device; `xp` follows the Python array API standard."""
+    """Array functions of one device; `xp` follows the Python array API standard.
+
+    `place` is where torch keeps its tensors. Tests set it to "cpu", so that the code
+    of the GPU runs on a machine without one.
+    """
 
     device: Literal["cpu", "cuda"]
     xp: Any
+    place: str = "cuda"
 
     def asarray(self, value: Any) -> Any:
         """Float64 array on the device."""
         if self.device == "cpu":
             return np.asarray(value, dtype=np.float64)
-        return self.xp.asarray(np.asarray(value, dtype=np.float64), device="cuda")
+        # torch has no read-only tensors: memory that must not be written is copied first.
+        return self.xp.asarray(np.require(value, np.float64, "W"), device=self.place)
 
     def to_numpy(self, value: Any) -> np.ndarray:
         """The array as NumPy on the host."""
         return value if self.device == "cpu" else value.cpu().numpy()
+
+    def empty(self, shape: tuple[int, int]) -> Any:
+        """An unset float64 matrix on the device, in the order its QR decomposition likes."""
+        if self.device == "cpu":
+            return np.empty(shape, order="F")
+        return self.xp.empty(shape, dtype=self.xp.float64, device=self.place)
+
+    def block_rows(self, columns: int) -> int:
+        """Rows to factorise at a time."""
+        if self.device == "cpu":
+            return BLOCK_ROWS
+        return max(GPU_BLOCK_BYTES // (8 * columns), BLOCK_ROWS)
 
     def one_thread(self) -> AbstractContextManager[Any]:
         """While the context lasts, BLAS works on small blocks without waiting for threads.
@@ -91,15 +115,40 @@ class Namespace:
 
     def qr_r(self, matrix: Any) -> Any:
         """The triangular factor R of a QR decomposition, shape (min(n, p), p); may overwrite `matrix`."""
-        if self.device == "cpu":
-            # LAPACK itself: np.linalg.qr copies a row-major block twice on its way there. The
-            # recursive panels of dgeqrt take tall blocks in half the time of dgeqrf.
-            panel = min(QR_PANEL, *matrix.shape)
-            if panel == 0:
-                return np.zeros((0, matrix.shape[1]))
-            packed = linalg.lapack.dgeqrt(panel, np.asfortranarray(matrix), overwrite_a=1)[0]
-            return np.triu(packed[: min(matrix.shape)])
-        return self.xp.linalg.qr(matrix)[1]
+        return _lapack_qr_r(matrix) if self.device == "cpu" else _torch_qr_r(matrix)
+
+
+def _lapack_qr_r(matrix: np.ndarray) -> np.ndarray:
+    # LAPACK itself: np.linalg.qr copies a row-major block twice on its way there. The
+    # recursive panels of dgeqrt take tall blocks in half the time of dgeqrf.
+    panel = min(QR_PANEL, *matrix.shape)
+    if panel == 0:
+        return np.zeros((0, matrix.shape[1]))
+    packed = linalg.lapack.dgeqrt(panel, np.asfortranarray(matrix), overwrite_a=1)[0]
+    return np.triu(packed[: min(matrix.shape)])
+
+
+def _torch_qr_r(matrix: Any) -> Any:
+    """R of a tall tensor by Cholesky factors of its Gram matrix, twice; by reflections where that loses digits.
+
+    Reflections go through a tall matrix column by column, a GPU is made for the
+    products of whole matrices: A^T A = R1^T R1, then the same for A R1^-1, whose
+    columns are orthogonal but for rounding, and R = R2 R1. The second pass repairs
+    the first as long as kappa(A)^2 is far below 1/eps (Yamamoto et al. 2015, ETNA 44,
+    306); beyond `GRAM_CONDITION`, with columns of unit length, reflections take over.
+    """
+    import torch
+
+    rows, columns = matrix.shape
+    if rows > 2 * columns > 0:
+        norms = torch.linalg.vector_norm(matrix, dim=0)
+        norms = torch.where(norms > 0, norms, torch.ones_like(norms))
+        scaled = matrix / norms
+        first, failed = torch.linalg.cholesky_ex(scaled.T @ scaled, upper=True)
+        if not failed and float(torch.linalg.cond(first)) < GRAM_CONDITION:
+            almost = torch.linalg.solve_triangular(first, scaled, upper=True, left=False)
+            return torch.linalg.cholesky(almost.T @ almost, upper=True) @ first * norms
+    return torch.linalg.qr(matrix, mode="r")[1]
 
 
 @cache

@@ -14,19 +14,18 @@ working precision by error-free transformations (Ogita, Rump & Oishi 2005).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy import linalg
 
-from statml.compute import Namespace
+from statml.compute import Namespace, namespace
 from statml.errors import InputError
 
 Array = np.ndarray
 
-# Rows of a block: large enough for level-3 BLAS, small enough for the cache.
-BLOCK_ROWS = 2048
 # Above this condition number QR alone may lose more than six of sixteen digits.
 REFINE_ABOVE = 1e4
 # Above this value of kappa^2 tan(theta) large residuals do the same to the parameters.
@@ -73,7 +72,15 @@ class Solution:
         return self.condition >= REFINE_ABOVE or self.residual_condition >= REFINE_RESIDUALS_ABOVE
 
 
-def reduce_rows(X: Array, y: Array, *, intercept: bool, weights: Array | None, device: Namespace) -> Triangle:
+def reduce_rows(
+    X: Array,
+    y: Array,
+    *,
+    intercept: bool,
+    weights: Array | None,
+    device: Namespace,
+    modes: Array | None = None,
+) -> Triangle:
     """Reduce ``diag(weights) [1, X | y]`` to a triangle, a block of rows at a time.
 
     Parameters
@@ -85,27 +92,61 @@ def reduce_rows(X: Array, y: Array, *, intercept: bool, weights: Array | None, d
     weights : array (n,) or None
         1 / standard deviation of each row; None for ones.
     device : Namespace
-        Where the blocks are factorised.
+        Where the blocks are weighted and factorised; only triangles come back.
+    modes : array (n, k), optional
+        Errors U c with c ~ N(0, 1) that the rows share, on top of independent ones.
     """
     n, d = X.shape
-    p = d + intercept
-    with device.one_thread():
-        triangles = []
-        for start in range(0, n, BLOCK_ROWS):
-            rows = slice(start, start + BLOCK_ROWS)
-            block = np.empty((len(y[rows]), p + 1), order="F")
+    shared = 0 if modes is None else modes.shape[1]
+    first = shared + intercept
+    columns = first + d + 1
+
+    def blocks() -> Iterator[Any]:
+        step = device.block_rows(columns)
+        for start in range(0, n, step):
+            rows = slice(start, start + step)
+            block = device.empty((len(y[rows]), columns))
+            if modes is not None:
+                block[:, :shared] = device.asarray(modes[rows])
             if intercept:
-                block[:, 0] = 1
-            block[:, intercept:p] = X[rows]
-            block[:, p] = y[rows]
+                block[:, shared] = 1
+            block[:, first:-1] = device.asarray(X[rows])
+            block[:, -1] = device.asarray(y[rows])
             if weights is not None:
-                block *= weights[rows, None]
-            triangles.append(device.to_numpy(device.qr_r(device.asarray(block))))
-        stacked = np.concatenate(triangles) if triangles else np.zeros((0, p + 1))
-        final = device.to_numpy(device.qr_r(device.asarray(stacked)))
-    reduced = np.zeros((p + 1, p + 1))
+                block *= device.asarray(weights[rows])[:, None]
+            yield block
+
+    return reduce_blocks(blocks(), n, columns, device=device, shared=shared)
+
+
+def reduce_blocks(
+    blocks: Iterable[Any], n: int, columns: int, *, device: Namespace, shared: int = 0
+) -> Triangle:
+    """Reduce whitened blocks ``[U, A | y]`` of together n rows to the triangle of the parameters of A.
+
+    Parameters
+    ----------
+    blocks : iterable of arrays (rows, columns) on the device
+        May be overwritten.
+    shared : int
+        Leading columns that belong to amplitudes c ~ N(0, 1) of common errors.
+
+    Notes
+    -----
+    With C = N + U U^T the amplitudes are parameters with a prior. Their k unit rows
+    are stacked below the data, and the triangle that is left once they are eliminated
+    is that of C^-1/2 [A y]: R^T R = A^T N^-1 A - A^T N^-1 U (1 + U^T N^-1 U)^-1 U^T N^-1 A
+    (Woodbury). So n rows are read once and never whitened, and modes however large
+    cost no digits.
+    """
+    with device.one_thread():
+        triangles = [device.to_numpy(device.qr_r(block)) for block in blocks]
+        stacked = np.concatenate([*triangles, np.eye(shared, columns)])
+        final = namespace("cpu").qr_r(stacked)
+    reduced = np.zeros((columns, columns))
     reduced[: len(final)] = final
-    return Triangle(reduced[:p, :p], reduced[:p, p], abs(float(reduced[p, p])), n)
+    R = reduced[shared:, shared:]
+    return Triangle(R[:-1, :-1], R[:-1, -1], abs(float(R[-1, -1])), n)
 
 
 def solve(triangle: Triangle, names: list[str]) -> Solution:

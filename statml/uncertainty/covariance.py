@@ -22,7 +22,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -163,12 +162,10 @@ class Covariance(ABC):
     def sample(self, size: int = 1, *, rng: Any = None) -> Array:
         """Draw `size` error vectors, shape (size, n)."""
 
-    def shared_modes(self) -> Array:
-        """Modes U (n, k) that tie all rows together, C = N + U U^T; k = 0 for most forms."""
-        return np.zeros((len(self), 0))
-
     def pieces(self, size: int) -> Iterator[Piece]:
-        """Groups of rows that N = C - U U^T leaves independent of each other, each with its whitening.
+        """Groups of rows that are independent of each other, each with its own whitening.
+
+        Together they whiten as `whiten` does, a group at a time and without a copy of all rows.
 
         Parameters
         ----------
@@ -178,7 +175,7 @@ class Covariance(ABC):
         Yields
         ------
         Piece
-            ``rows`` and ``whiten``: W_i with N_i^-1 = W_i^T W_i, for values given on these rows.
+            ``rows`` and ``whiten``, for values given on these rows.
         """
         yield Piece(slice(0, len(self)), self.whiten)
 
@@ -244,12 +241,6 @@ class DiagonalCovariance(Covariance):
         return scale_rows(values, 1 / self._positive_std())
 
     _whiten_transposed = whiten
-
-    def pieces(self, size: int) -> Iterator[Piece]:
-        inverse = 1 / self._positive_std()
-        for start in range(0, len(self), size):
-            rows = slice(start, start + size)
-            yield Piece(rows, partial(scale_rows, factors=inverse[rows]))
 
     def logdet(self) -> float:
         return float(2 * np.sum(np.log(self._positive_std())))

@@ -6,7 +6,6 @@ measurements together. With k such modes nothing of size n x n is ever formed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -15,10 +14,13 @@ from scipy import linalg
 
 from statml.compute import generator
 from statml.errors import InputError
-from statml.uncertainty.covariance import Covariance, DiagonalCovariance, Piece
+from statml.uncertainty.covariance import Covariance, DiagonalCovariance
 from statml.uncertainty.matrices import added_variance, as_positive, scale_rows
 
 Array = np.ndarray
+
+# Rows of one step, few enough to stay in the cache.
+STEP_ROWS = 8192
 
 
 class LowRankCovariance(Covariance):
@@ -58,18 +60,22 @@ class LowRankCovariance(Covariance):
     def whiten(self, values: Array) -> Array:
         return self._shrink(scale_rows(values, self._inverse_std()))
 
-    def shared_modes(self) -> Array:
-        return self._modes
-
-    def pieces(self, size: int) -> Iterator[Piece]:
-        yield from DiagonalCovariance(self._variance).pieces(size)
-
     def _whiten_transposed(self, values: Array) -> Array:
         return scale_rows(self._shrink(values), self._inverse_std())
 
     def logdet(self) -> float:
         _, growth = self._spectrum
         return float(np.sum(np.log(self._variance)) + 2 * np.sum(np.log(growth)))
+
+    @property
+    def independent(self) -> DiagonalCovariance:
+        """diag(v), the part that is not shared."""
+        return DiagonalCovariance(self._variance)
+
+    @property
+    def modes(self) -> Array:
+        """U, shape (n, k)."""
+        return self._modes
 
     def plus_diagonal(self, variance: Any) -> LowRankCovariance:
         return LowRankCovariance(
@@ -95,4 +101,9 @@ class LowRankCovariance(Covariance):
 
     def _shrink(self, values: Array) -> Array:
         left, growth = self._spectrum
-        return values + left @ scale_rows(left.T @ values, 1 / growth - 1)
+        shrunk = scale_rows(left.T @ values, 1 / growth - 1)
+        result = np.array(values, dtype=float)
+        for start in range(0, len(result), STEP_ROWS):  # no second copy of all rows
+            rows = slice(start, start + STEP_ROWS)
+            result[rows] += left[rows] @ shrunk
+        return result

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from sklearn.base import clone
 
-from statml.compute import namespace
+from statml.compute import BLOCK_ROWS, namespace
 from statml.errors import InputError, MissingExtraError
 from statml.regression import LinearRegression
-from statml.regression.least_squares import BLOCK_ROWS, reduce_rows, solve
+from statml.regression.least_squares import reduce_rows, solve
 from statml.uncertainty import Covariance, Gaussian, GaussianMixture, StudentT
 
 
