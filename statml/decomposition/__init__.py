@@ -1,0 +1,1 @@
+"""Dimension reduction of noisy and incomplete data (arXiv:2506.12230, chapter 10)."""

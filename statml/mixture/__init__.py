@@ -1,0 +1,1 @@
+"""Clusters and mixtures of noisy and incomplete data (arXiv:2506.12230, chapter 11)."""
