@@ -68,7 +68,7 @@ class BernoulliRows:
             p = special.expit(linear)
             information = (self.design * (p * (1 - p))[:, None]).T @ self.design
             gradient = self.design.T @ (self.target - p)
-            return Curvature(self._log_probability(linear), gradient, information, information)
+            return Curvature(float(self._log_probability(linear)), gradient, information, information)
         slopes = params[self.first :]
         pulled = self.stack.times(slopes)
         k = kappa(pulled @ slopes)
@@ -79,7 +79,7 @@ class BernoulliRows:
         jacobian[:, self.first :] -= (PROBIT * k**3 * linear)[:, None] * pulled
         expected = (jacobian * (p * (1 - p))[:, None]).T @ jacobian
         observed = expected - self._bending(self.stack, left, linear, k, pulled)
-        return Curvature(self._log_probability(k * linear), jacobian.T @ left, observed, expected)
+        return Curvature(float(self._log_probability(k * linear)), jacobian.T @ left, observed, expected)
 
     def log_likelihood(self, params: Array) -> Array:
         """Log-likelihoods (m,) of many parameter vectors (m, p)."""
