@@ -19,7 +19,13 @@ import numpy as np
 from statml.compute import Device, namespace
 from statml.errors import InputError
 from statml.regression.evidence import Posterior, Prior, ScaledPrior, conjugate, maximise, reducer
-from statml.regression.predictive import design, input_variance, joint_covariance, total_std
+from statml.regression.predictive import (
+    ParameterModes,
+    design,
+    input_variance,
+    joint_covariance,
+    total_std,
+)
 from statml.regression.scatter import Scatter, fit_scatter
 from statml.uncertainty.contract import DistributionRegressor, LinearParameters
 from statml.uncertainty.covariance import Covariance, DiagonalCovariance
@@ -134,6 +140,7 @@ class BayesianLinearRegression(LinearParameters, DistributionRegressor):
         Parameters
         ----------
         X : array (n, d)
+            Or a sparse matrix, for constant normal scatter.
         y : array (n,)
         y_err : float or array (n,), optional
             Standard deviations of y; inf is no information, 0 is exact where there is scatter.
@@ -174,6 +181,12 @@ class BayesianLinearRegression(LinearParameters, DistributionRegressor):
         self.params_cov_ = posterior.factor @ posterior.factor.T
         self.log_evidence_ = posterior.log_evidence
         return self
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        # The search for the shape of the scatter goes through dense rows.
+        tags.input_tags.sparse = self.tails == "gaussian" and self.scatter_model == "constant"
+        return tags
 
     # -- fitting ---------------------------------------------------------------------
 
@@ -311,9 +324,9 @@ class BayesianLinearRegression(LinearParameters, DistributionRegressor):
             For Student-t scatter.
         """
         X = self._new_data(X, X_err=X_err, y_err=y_err)
-        n = len(X)
+        n = X.shape[0]
         A = design(X, self.fit_intercept)
-        modes = A @ self.params_factor_
+        modes = ParameterModes(A, self.params_factor_)
         stack = feature_covariance(n, X.shape[1], X_err, X_cov)
         measured = target_covariance(n, y_err, y_cov)
         weights, precisions = self.log_scatter_.mixture()
@@ -321,7 +334,7 @@ class BayesianLinearRegression(LinearParameters, DistributionRegressor):
         scatter_variance = scatter * float(np.sum(weights / precisions))
         measured_variance = np.zeros(n) if measured is None else measured.variance()
         variances = {
-            "parameter": np.einsum("ij,ij->i", modes, modes),
+            "parameter": modes.variance(),
             "input": input_variance(stack, self.coef_, self.coef_cov_, n),
             "noise": measured_variance + (0 if self._errors_given else scatter_variance),
             "model": scatter_variance if self._errors_given else np.zeros(n),

@@ -23,6 +23,7 @@ from scipy import linalg, optimize
 
 from statml.compute import Device, namespace
 from statml.regression.least_squares import Triangle
+from statml.regression.predictive import column_moments
 from statml.regression.reduction import reduce_measured
 from statml.uncertainty.covariance import Covariance, DiagonalCovariance
 
@@ -98,9 +99,10 @@ class ScaledPrior:
     @classmethod
     def of(cls, X: Array, y: Array, *, intercept: bool) -> ScaledPrior:
         """Centre and scale from the training rows."""
-        spread, y_std = X.std(axis=0), float(np.std(y))
+        center, spread = column_moments(X)
+        y_std = float(np.std(y))
         return cls(
-            center=X.mean(axis=0) if intercept else np.zeros(X.shape[1]),
+            center=center if intercept else np.zeros(X.shape[1]),
             scale=np.where(spread > 0, spread, 1.0),
             y_mean=float(np.mean(y)) if intercept else 0.0,
             y_std=y_std if y_std > 0 else 1.0,

@@ -13,26 +13,21 @@ Source: Ting, "Statistical Machine Learning for Astronomy" (arXiv:2506.12230), c
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from statml.compute import Device, namespace
 from statml.errors import InputError
-from statml.regression.least_squares import Solution, refine, solve
-from statml.regression.predictive import design, inflate, input_variance, joint_covariance, total_std
-from statml.regression.reduction import reduce_measured
-from statml.uncertainty.contract import DistributionRegressor, LinearParameters
+from statml.regression.least_squares import Solution, solve
+from statml.regression.reduction import reduce_measured, refine_measured
+from statml.regression.scaled_errors import ScaledErrorsRegressor
 from statml.uncertainty.covariance import Covariance
-from statml.uncertainty.distributions import PredictiveDistribution
-from statml.uncertainty.measurement import feature_covariance, refuse_arguments, target_covariance
-from statml.uncertainty.mixtures import GaussianMixture, student_as_normals
-from statml.uncertainty.parametric import Gaussian, StudentT, variance_inflation
 
 Array = np.ndarray
 
 
-class LinearRegression(LinearParameters, DistributionRegressor):
+class LinearRegression(ScaledErrorsRegressor):
     """Least squares with the errors of y: OLS without, WLS with `y_err`, GLS with `y_cov`.
 
     Parameters
@@ -81,12 +76,6 @@ class LinearRegression(LinearParameters, DistributionRegressor):
     array([0.158])
     """
 
-    fit_refuses: ClassVar[dict[str, str]] = {
-        "X_err": "ordinary least squares takes X as exact; pass the errors of X to predict_dist",
-        "X_cov": "ordinary least squares takes X as exact; pass the errors of X to predict_dist",
-        "xy_cov": "ordinary least squares takes X as exact, so nothing can be correlated with it",
-    }
-
     def __init__(
         self,
         *,
@@ -113,7 +102,7 @@ class LinearRegression(LinearParameters, DistributionRegressor):
 
         Parameters
         ----------
-        X : array (n, d)
+        X : array or sparse matrix (n, d)
         y : array (n,)
         y_err : float or array (n,), optional
             Standard deviations of y; inf leaves a row without influence.
@@ -136,12 +125,11 @@ class LinearRegression(LinearParameters, DistributionRegressor):
             raise InputError(
                 f"absolute_errors is {self.absolute_errors!r}; accepted are True, False and None"
             )
-        refuse_arguments(self, "fit", self.fit_refuses, X_err=X_err, X_cov=X_cov, xy_cov=xy_cov)
-        X, y = self._training_data(X, y, y_err=y_err)
-        covariance = target_covariance(len(y), y_err, y_cov)
+        X, y, covariance = self._measured_data(
+            X, y, y_err=y_err, y_cov=y_cov, X_err=X_err, X_cov=X_cov, xy_cov=xy_cov
+        )
         if self.absolute_errors and covariance is None:
             raise InputError("absolute_errors is True and neither y_err nor y_cov is given; give one of them")
-        X, y, covariance = _informative(X, y, covariance)
         self.dof_ = len(y) - X.shape[1] - int(self.fit_intercept)
         absolute = covariance is not None if self.absolute_errors is None else self.absolute_errors
         if self.dof_ < (0 if absolute else 1):
@@ -169,116 +157,4 @@ class LinearRegression(LinearParameters, DistributionRegressor):
         solution = solve(triangle, names)
         if not solution.worth_refining:
             return solution
-        A = design(X, self.fit_intercept)
-        if covariance is None:
-            return refine(solution, A, y)
-        return refine(solution, covariance.whiten(A), covariance.whiten(y))
-
-    def predict_dist(
-        self, X: Any, *, X_err: Any = None, X_cov: Any = None, y_err: Any = None, y_cov: Any = None
-    ) -> PredictiveDistribution:
-        """Predictive distribution: of the observed y with `y_err` or `y_cov`, else of the true y.
-
-        Where `fit` was given no errors, the noise it found is part of every
-        prediction, and a given `y_err` comes on top of it.
-
-        Parameters
-        ----------
-        X : array (n, d)
-        X_err, X_cov : array (n, d) or CovarianceStack, optional
-            Errors of X, propagated through the line (exactly, to second order).
-        y_err, y_cov : array (n,) or Covariance, optional
-            Errors of the y to compare with.
-
-        Returns
-        -------
-        Gaussian
-            For absolute errors.
-        StudentT
-            With `dof_` degrees of freedom, where the scale of the errors was fitted.
-        GaussianMixture
-            The same, with errors on top that are known apart from that scale.
-        """
-        X = self._new_data(X, X_err=X_err, y_err=y_err)
-        n = len(X)
-        A = design(X, self.fit_intercept)
-        modes = self.scale_ * (A @ self._unit_factor)
-        stack = feature_covariance(n, X.shape[1], X_err, X_cov)
-        measured = target_covariance(n, y_err, y_cov)
-        relative = self._errors_given and not self._absolute
-        if measured is not None and relative:
-            # The errors of fit were relative weights, so those of y here are relative too.
-            measured = measured.times(self.scale_**2)
-        fitted_noise = 0.0 if self._errors_given else self.scale_**2
-        measured_variance = np.zeros(n) if measured is None else measured.variance()
-        parameter = np.einsum("ij,ij->i", modes, modes)
-        inputs = input_variance(stack, self.coef_, self.coef_cov_, n)
-        mean = A @ self.params_
-        if self._absolute:
-            variances = {"parameter": parameter, "input": inputs, "noise": measured_variance}
-            joint = joint_covariance(inputs, modes, measured)
-            return Gaussian(mean, total_std(variances), variance_components=variances, cov=joint)
-        # What carries the fitted scale follows a t; errors known apart from it are added to it.
-        known = inputs if relative else inputs + measured_variance
-        scaled_noise = measured_variance if relative else np.full(n, fitted_noise)
-        scale = np.sqrt(parameter + scaled_noise)
-        if not known.any():
-            inflation = float(variance_inflation(self.dof_))
-            variances = {
-                "parameter": inflate(parameter, inflation),
-                "noise": inflate(scaled_noise, inflation),
-            }
-            joint = joint_covariance(np.full(n, fitted_noise), modes, measured)
-            return StudentT(mean, scale, self.dof_, variance_components=variances, scale_cov=joint)
-        weights, precisions = student_as_normals(self.dof_)
-        inflation = float(np.sum(weights / precisions))
-        variances = {
-            "parameter": inflation * parameter,
-            "input": inputs,
-            "noise": inflation * scaled_noise + (0 if relative else measured_variance),
-        }
-        stds = np.sqrt(known[:, None] + scale[:, None] ** 2 / precisions)
-        return GaussianMixture(weights, mean[:, None], stds, variance_components=variances)
-
-    def leverage(self, X: Any, *, y_err: Any = None, y_cov: Any = None) -> Array:
-        """Weight of each observation in its own prediction: the diagonal of A (A^T C^-1 A)^-1 A^T C^-1, whitened.
-
-        Parameters
-        ----------
-        X : array (n, d)
-            The training rows.
-        y_err, y_cov : float, array (n,) or Covariance, optional
-            Their errors, as given to `fit`.
-
-        Returns
-        -------
-        array (n,)
-            Between 0 and 1; sums to the number of parameters.
-
-        Raises
-        ------
-        InputError
-            `fit` was given errors and this is not, or the other way round.
-        """
-        X = self._new_data(X, y_err=y_err)
-        covariance = target_covariance(len(X), y_err, y_cov)
-        if (covariance is not None) != self._errors_given:
-            given = "y_err or y_cov" if self._errors_given else "no errors"
-            raise InputError(f"fit was given {given}; accepted is the same here")
-        A = design(X, self.fit_intercept)
-        white = A if covariance is None else covariance.whiten(A)
-        return np.sum((white @ self._unit_factor) ** 2, axis=1)
-
-
-def _informative(X: Array, y: Array, covariance: Covariance | None) -> tuple[Array, Array, Covariance | None]:
-    """Leave out rows whose error is infinite; they say nothing."""
-    if covariance is None:
-        return X, y, None
-    variance = covariance.variance()
-    if np.any(variance == 0):
-        raise InputError(
-            "y_err contains zero, and least squares cannot take a value of y as exact; "
-            "accepted are positive errors, or BayesianLinearRegression with intrinsic scatter"
-        )
-    keep = np.isfinite(variance)
-    return (X, y, covariance) if keep.all() else (X[keep], y[keep], covariance[keep])
+        return refine_measured(solution, X, y, covariance, intercept=self.fit_intercept)

@@ -7,14 +7,18 @@ transformations to the triangle that holds all it says about the parameters
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from statml.compute import Namespace
-from statml.regression.least_squares import Triangle, reduce_rows
+from statml.regression.least_squares import Solution, Triangle, reduce_blocks, reduce_rows, refine
 from statml.regression.predictive import design
+from statml.regression.sparse_designs import REFINE_SPARSE_BELOW, reduce_sparse, refine_sparse, weighted
 from statml.uncertainty.covariance import Covariance, DiagonalCovariance
+from statml.uncertainty.low_rank import LowRankCovariance
 
 Array = np.ndarray
 
@@ -26,7 +30,8 @@ def reduce_measured(
 
     Parameters
     ----------
-    X : array (n, d)
+    X : array or sparse matrix (n, d)
+        A sparse one is made dense only for correlated errors of an ill-conditioned design.
     y : array (n,)
     covariance : Covariance or None
         C, errors of y; None for the unit matrix.
@@ -35,8 +40,39 @@ def reduce_measured(
     device : Namespace
         Where blocks are factorised.
     """
+    if sparse.issparse(X):
+        triangle = reduce_sparse(X, y, covariance, intercept=intercept, device=device)
+        if triangle is not None:
+            return triangle
+        X = X.toarray()
     if covariance is None or isinstance(covariance, DiagonalCovariance):
         weights = None if covariance is None else covariance.whiten(np.ones(len(y)))
         return reduce_rows(X, y, intercept=intercept, weights=weights, device=device)
-    white = covariance.whiten(design(X, intercept))
-    return reduce_rows(white, covariance.whiten(y), intercept=False, weights=None, device=device)
+    if isinstance(covariance, LowRankCovariance):
+        weights = covariance.independent.whiten(np.ones(len(y)))
+        return reduce_rows(X, y, intercept=intercept, weights=weights, device=device, modes=covariance.modes)
+    columns = X.shape[1] + intercept + 1
+
+    def blocks() -> Iterator[Any]:
+        for rows, whiten in covariance.pieces(device.block_rows(columns)):
+            block = np.ones((len(y[rows]), columns))
+            block[:, int(intercept) : -1] = X[rows]
+            block[:, -1] = y[rows]
+            yield device.asarray(whiten(block))
+
+    return reduce_blocks(blocks(), len(y), columns, device=device)
+
+
+def refine_measured(
+    solution: Solution, X: Any, y: Array, covariance: Covariance | None, *, intercept: bool
+) -> Solution:
+    """Refine an ill-conditioned solution to full precision; see `least_squares.refine`."""
+    A = design(X, intercept)
+    if sparse.issparse(A):
+        independent = covariance is None or isinstance(covariance, DiagonalCovariance)
+        if independent and solution.condition < REFINE_SPARSE_BELOW:
+            return refine_sparse(solution, *weighted(A, y, covariance))
+        A = A.toarray()
+    if covariance is None:
+        return refine(solution, A, y)
+    return refine(solution, covariance.whiten(A), covariance.whiten(y))

@@ -48,7 +48,8 @@ class Scatter:
 
     def at(self, X: Array) -> Array:
         """Scale s of the scatter at each row of X, shape (n,)."""
-        log_scatter = self.gamma[0] + (X - self.center) / self.scale @ self.gamma[1:]
+        slopes = self.gamma[1:] / self.scale
+        log_scatter = self.gamma[0] - self.center @ slopes + X @ slopes
         return np.exp(np.clip(log_scatter, *self.log_range))
 
     def mixture(self) -> tuple[Array, Array]:

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils import get_tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -66,13 +67,15 @@ class DistributionRegressor(RegressorMixin, BaseEstimator):
     def _training_data(self, X: Any, y: Any, **errors: Any) -> tuple[Array, Array]:
         refuse_quantities(X=X, y=y, **errors)
         with _one_sentence():
-            return validate_data(self, X, y, dtype=np.float64, y_numeric=True)
+            return validate_data(
+                self, X, y, accept_sparse=_sparse_formats(self), dtype=np.float64, y_numeric=True
+            )
 
     def _new_data(self, X: Any, **errors: Any) -> Array:
         check_is_fitted(self)
         refuse_quantities(X=X, **errors)
         with _one_sentence():
-            return validate_data(self, X, reset=False, dtype=np.float64)
+            return validate_data(self, X, accept_sparse=_sparse_formats(self), reset=False, dtype=np.float64)
 
 
 class DistributionClassifier(ClassifierMixin, BaseEstimator):
@@ -122,6 +125,11 @@ class DistributionClassifier(ClassifierMixin, BaseEstimator):
         refuse_quantities(X=X, **errors)
         with _one_sentence():
             return validate_data(self, X, reset=False, dtype=np.float64)
+
+
+def _sparse_formats(estimator: BaseEstimator) -> str | bool:
+    """The sparse format an estimator works on, if its tags say that it takes sparse X."""
+    return "csr" if get_tags(estimator).input_tags.sparse else False
 
 
 @contextmanager
