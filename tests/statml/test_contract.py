@@ -16,7 +16,7 @@ from sklearn.base import clone
 
 import statml
 from statml.errors import InputError, InputTypeError
-from statml.regression import LinearRegression
+from statml.regression import LinearRegression, Orthogonal, York
 from statml.uncertainty import Covariance, CovarianceStack, PredictiveDistribution
 from statml.uncertainty.contract import DistributionRegressor
 from statml.uncertainty.distributions import COMPONENTS
@@ -51,6 +51,13 @@ SETTINGS = {
         {"df": 4.0, "scatter": "fit", "random_state": 0},
         {"method": "mixture", "random_state": 0},
         {"method": "mixture", "scatter": "fit", "random_state": 0},
+    ],
+    "ErrorsInVariables": [
+        {"method": York()},
+        {"method": York(), "fit_intercept": False},
+        {"method": Orthogonal()},
+        {"method": Orthogonal(scatter=True)},
+        {"method": Orthogonal(scatter=True, outliers=True), "random_state": 0},
     ],
     "ConformalRegressor": [{"estimator": LinearRegression(), "random_state": 0}],
 }
@@ -144,7 +151,7 @@ def check_prediction(p, n):
 
 def test_the_walk_finds_the_estimators():
     names = {estimator.__name__ for estimator in public_estimators()}
-    assert {"LinearRegression", "BayesianLinearRegression", "ConformalRegressor"} <= names
+    assert {"LinearRegression", "BayesianLinearRegression", "ConformalRegressor", "ErrorsInVariables"} <= names
 
 
 @every_estimator

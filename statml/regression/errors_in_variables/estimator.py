@@ -24,6 +24,7 @@ import numpy as np
 from statml.compute import generator
 from statml.errors import InputError, InputTypeError
 from statml.regression.errors_in_variables.method import FittedLine, Measured, Method
+from statml.regression.errors_in_variables.orthogonal import Orthogonal
 from statml.regression.errors_in_variables.york import York
 from statml.uncertainty.contract import DistributionRegressor, LinearParameters
 from statml.uncertainty.covariance import Covariance, DiagonalCovariance
@@ -33,7 +34,7 @@ from statml.uncertainty.parametric import Gaussian
 
 Array = np.ndarray
 
-METHODS: dict[str, type[Method]] = {"york": York}
+METHODS: dict[str, type[Method]] = {"york": York, "orthogonal": Orthogonal}
 
 
 class ErrorsInVariables(LinearParameters, DistributionRegressor):

@@ -37,8 +37,6 @@ class PropagatedLine(FittedLine):
         As in `FittedLine`.
     intercept : bool
         The first parameter is a constant.
-    scatter_is_noise : bool
-        `fit` was given no errors of y, so that the scatter holds the noise of y too.
     """
 
     params: Array
@@ -46,7 +44,6 @@ class PropagatedLine(FittedLine):
     scatter: float
     extras: dict[str, Any]
     intercept: bool
-    scatter_is_noise: bool = False
 
     def predict_dist(
         self, X: Array, X_cov: CovarianceStack | None, y_var: Array | None
@@ -60,8 +57,8 @@ class PropagatedLine(FittedLine):
         variances = {
             "parameter": np.einsum("ij,ij->i", modes, modes),
             "input": inputs,
-            "noise": measured + (scatter if self.scatter_is_noise else 0),
-            "model": np.zeros(len(X)) if self.scatter_is_noise else scatter,
+            "noise": measured,
+            "model": scatter,
         }
         joint = joint_covariance(inputs + measured + scatter, modes, None)
         return Gaussian(A @ self.params, total_std(variances), variance_components=variances, cov=joint)

@@ -2,7 +2,13 @@
 
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from statml.regression import BayesianLinearRegression, ErrorsInVariables, LinearRegression, RobustRegression
+from statml.regression import (
+    BayesianLinearRegression,
+    ErrorsInVariables,
+    LinearRegression,
+    Orthogonal,
+    RobustRegression,
+)
 from statml.regression.spectra import SpectrumFeatures
 from statml.uncertainty import ConformalRegressor
 from statml.units import QuantityEstimator
@@ -14,6 +20,8 @@ ESTIMATORS = [
     BayesianLinearRegression(scatter_model="features"),
     BayesianLinearRegression(tails="student_t", scatter_model="features"),
     ErrorsInVariables(),
+    ErrorsInVariables(Orthogonal(scatter=True)),
+    ErrorsInVariables(Orthogonal(outliers=True), random_state=0),
     ConformalRegressor(LinearRegression()),
     RobustRegression(),
     RobustRegression(method="mixture"),
