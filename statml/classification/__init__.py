@@ -3,5 +3,6 @@
 from statml.classification.bayesian import BayesianLogisticRegression
 from statml.classification.logistic import LogisticRegression
 from statml.classification.separation import SeparationWarning
+from statml.classification.softmax import SoftmaxRegression
 
-__all__ = ["BayesianLogisticRegression", "LogisticRegression", "SeparationWarning"]
+__all__ = ["BayesianLogisticRegression", "LogisticRegression", "SeparationWarning", "SoftmaxRegression"]

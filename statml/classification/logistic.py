@@ -12,29 +12,17 @@ Source: Ting, "Statistical Machine Learning for Astronomy" (arXiv:2506.12230), c
 
 from __future__ import annotations
 
-import warnings
-from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 
 from statml.classification.log_odds import ClassPrior, LogOddsClassifier, log_prior_shift
 from statml.classification.logistic_normal import Averaging
-from statml.classification.newton import BinaryLikelihood, Maximum, SingularInformationError, climb, maximise
-from statml.classification.separation import (
-    Separation,
-    SeparationWarning,
-    find_separation,
-    separation_sentence,
-)
-from statml.errors import InputError
+from statml.classification.maximum_likelihood import fit_classes
+from statml.classification.newton import BinaryLikelihood
 from statml.uncertainty.measurement import refuse_arguments
 
 Array = np.ndarray
-
-# Penalty on standardised slopes where classes are separated and none was asked for: a prior of width 10.
-SEPARATION_PENALTY = 0.01
 
 
 class LogisticRegression(LogOddsClassifier):
@@ -167,73 +155,20 @@ class LogisticRegression(LogOddsClassifier):
         counts = self._two_classes(codes)
         shift = log_prior_shift(self.class_prior, counts)
         self.prior_shift_ = float(shift[1] - shift[0])
-        likelihood = BinaryLikelihood(
-            X, codes == 1, intercept=self.fit_intercept, precision=self._precision(X.shape[1])
-        )
-        found = self._maximise(likelihood, X, codes)
+        intercept = bool(self.fit_intercept)
+
+        def build(penalty: Array | None) -> BinaryLikelihood:
+            precision = None if penalty is None else np.concatenate([np.zeros(int(intercept)), penalty])
+            return BinaryLikelihood(X, codes == 1, intercept=intercept, precision=precision)
+
+        fit = fit_classes(build, X, codes, alpha=self.alpha, estimator=self)
+        found, self.separation_ = fit.maximum, fit.separation
         self.params_ = found.params
         self.params_cov_ = found.factor @ found.factor.T
         self._factor = found.factor
         self.n_iter_ = found.steps
-        self.log_likelihood_ = likelihood.log_likelihood(found.params)
+        self.log_likelihood_ = fit.likelihood.log_likelihood(found.params)
         return self
 
     def _params_root(self) -> Array:
         return self._factor
-
-    def _precision(self, d: int) -> Array | None:
-        if not isinstance(self.alpha, Real) or not 0 <= self.alpha < np.inf:
-            raise InputError(f"alpha is {self.alpha!r}; accepted are finite numbers >= 0")
-        return None if self.alpha == 0 else self._penalty(np.full(d, float(self.alpha)))
-
-    def _penalty(self, slopes: Array) -> Array:
-        return np.concatenate([[0.0], slopes]) if self.fit_intercept else slopes
-
-    def _maximise(self, likelihood: BinaryLikelihood, X: Array, codes: Array) -> Maximum:
-        self.separation_: Separation | None = None
-        names = column_names(self, X.shape[1])
-        try:
-            found = maximise(likelihood)
-        except SingularInformationError as error:
-            raise InputError(
-                dependence_sentence(error.direction, len(X), self.fit_intercept, names)
-            ) from error
-        if not found.stalled:
-            return found
-        self.separation_ = find_separation(X, codes, intercept=self.fit_intercept)
-        if self.separation_ is None:
-            found = climb(likelihood.log_posterior, likelihood.step, found.params, n=len(X), may_stall=False)
-            if found.stalled:
-                warnings.warn(
-                    f"Newton's method has not converged in {found.steps} steps",
-                    ConvergenceWarning,
-                    stacklevel=3,
-                )
-            return found
-        warnings.warn(
-            separation_sentence(self.separation_, names, self.classes_), SeparationWarning, stacklevel=3
-        )
-        penalty = self._penalty(SEPARATION_PENALTY * X.var(axis=0))
-        return maximise(BinaryLikelihood(X, codes == 1, intercept=self.fit_intercept, precision=penalty))
-
-
-def column_names(estimator: Any, d: int) -> list[str]:
-    """Names of the columns of X: those of a data frame, else their numbers."""
-    return list(getattr(estimator, "feature_names_in_", [f"column {j}" for j in range(d)]))
-
-
-def dependence_sentence(direction: Array, n: int, intercept: bool, names: list[str]) -> str:
-    """One sentence that names the columns of which one follows from the others."""
-    names = ["the constant"] * intercept + names
-    if n < len(names):
-        return (
-            f"n_samples={n} is too few for {len(names)} coefficients; accepted are more rows, a penalty "
-            "(alpha > 0), or BayesianLogisticRegression, whose prior decides"
-        )
-    shares = np.abs(direction)
-    involved = [name for name, share in zip(names, shares) if share > 1e-3 * shares.max()]
-    shown = ", ".join(involved[:6]) + (", ..." if len(involved) > 6 else "")
-    return (
-        f"X has linearly dependent columns ({shown}): their coefficients are not determined; drop one of them, "
-        "or use a penalty (alpha > 0) or BayesianLogisticRegression, whose prior decides"
-    )

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from scipy import linalg, special
@@ -140,6 +141,26 @@ def _ascend(
     return params, value, True
 
 
+class ConcaveLikelihood(Protocol):
+    """What `maximise` asks of a likelihood: its rows n, its number of parameters, values and steps."""
+
+    n: int
+    size: int
+
+    @property
+    def has_prior(self) -> bool:
+        """Whether a prior ensures that there is a maximum."""
+
+    def log_posterior(self, params: Array) -> float:
+        """To be maximised."""
+
+    def step(self, params: Array) -> Step:
+        """The Newton step at `params`."""
+
+    def every(self, stride: int) -> ConcaveLikelihood:
+        """That of every `stride`-th row, of the same parameters, without a prior."""
+
+
 class BinaryLikelihood:
     """The log posterior of a binary logistic model and its Newton steps.
 
@@ -168,9 +189,15 @@ class BinaryLikelihood:
         self.X = X
         self.sign = np.where(positive, 1.0, -1.0)
         self.intercept = intercept
+        self.n = len(X)
         self.size = X.shape[1] + int(intercept)
         self.mean = np.zeros(self.size) if mean is None else np.asarray(mean, float)
         self.root = None if precision is None else _root(np.asarray(precision, float))
+
+    @property
+    def has_prior(self) -> bool:
+        """Whether there is a penalty."""
+        return self.root is not None
 
     def log_odds(self, params: Array) -> Array:
         """A x, shape (n,)."""
@@ -235,12 +262,12 @@ def triangular_step(R: Array, gradient: Array) -> Step:
     return Step(factor @ in_errors, float(np.linalg.norm(in_errors)), factor)
 
 
-def maximise(likelihood: BinaryLikelihood, *, start: Array | None = None) -> Maximum:
+def maximise(likelihood: ConcaveLikelihood, *, start: Array | None = None) -> Maximum:
     """The maximum of the log posterior.
 
     Parameters
     ----------
-    likelihood : BinaryLikelihood
+    likelihood : ConcaveLikelihood
     start : array (p,), optional
         Where to begin; by default at 0, or for many rows at the maximum of some of them.
 
@@ -249,10 +276,15 @@ def maximise(likelihood: BinaryLikelihood, *, start: Array | None = None) -> Max
     SingularInformationError
         Columns are linearly dependent and there is no prior.
     """
-    n = len(likelihood.sign)
-    may_stall = likelihood.root is None
+    # The products here are small: threads would wait for each other longer than they work.
+    with namespace("cpu").one_thread():
+        return _maximise(likelihood, start)
+
+
+def _maximise(likelihood: ConcaveLikelihood, start: Array | None) -> Maximum:
+    n, may_stall = likelihood.n, not likelihood.has_prior
     if start is None:
-        start = _start(likelihood, n)
+        start = _start(likelihood)
     if start is not None:
         try:
             found = climb(likelihood.log_posterior, likelihood.step, start, n=n, may_stall=may_stall)
@@ -266,12 +298,13 @@ def maximise(likelihood: BinaryLikelihood, *, start: Array | None = None) -> Max
     )
 
 
-def _start(likelihood: BinaryLikelihood, n: int) -> Array | None:
-    if n < STRIDE * max(FEWEST_ROWS, 100 * likelihood.size):
+def _start(likelihood: ConcaveLikelihood) -> Array | None:
+    """The maximum of every `STRIDE`-th row of a large problem, where it has one."""
+    if likelihood.n < STRIDE * max(FEWEST_ROWS, 100 * likelihood.size):
         return None
     some = likelihood.every(STRIDE)
     try:
-        found = climb(some.log_posterior, some.step, np.zeros(some.size), n=len(some.sign))
+        found = climb(some.log_posterior, some.step, np.zeros(some.size), n=some.n)
     except SingularInformationError:
         return None
     return None if found.stalled else found.params

@@ -137,6 +137,45 @@ class Categorical:
         """The most probable class of each prediction, shape (n,)."""
         return self.classes[np.argmax(self.proba, axis=1)]
 
+    @property
+    def confidence(self) -> Array:
+        """Probability of the most probable class, shape (n,)."""
+        return self.proba.max(axis=1)
+
+    @property
+    def entropy(self) -> Array:
+        """Entropy -sum p log p in nats, shape (n,): 0 where sure, log k where nothing is known."""
+        return special.entr(self.proba).sum(axis=1)
+
+    @property
+    def variance(self) -> Array:
+        """Variance p (1 - p) of being each class, shape (n, k)."""
+        return self.proba * (1 - self.proba)
+
+    def prediction_set(self, level: float = 0.68) -> Array:
+        """The fewest classes that together have probability `level`: True where a class belongs, (n, k).
+
+        Raises
+        ------
+        InputError
+            `level` is not between 0 and 1.
+
+        Examples
+        --------
+        >>> Categorical([[0.9, 0.07, 0.03], [0.5, 0.1, 0.4]], ["dwarf", "giant", "other"]).prediction_set(0.8)
+        array([[ True, False, False],
+               [ True, False,  True]])
+        """
+        if not 0 < level < 1:
+            raise InputError(f"level is {level!r}; accepted is a probability between 0 and 1")
+        order = np.argsort(-self.proba, axis=1, kind="stable")
+        ordered = np.take_along_axis(self.proba, order, axis=1)
+        # A class belongs while those before it do not reach the level yet.
+        before = np.cumsum(ordered, axis=1) - ordered
+        chosen = np.empty(self.proba.shape, bool)
+        np.put_along_axis(chosen, order, before < level, axis=1)
+        return chosen
+
     def log_prob(self, y: Any) -> Array:
         """Log probability of the true classes, shape (n,)."""
         with np.errstate(divide="ignore"):
@@ -155,7 +194,7 @@ class Categorical:
 
     def interval(self, level: float = 0.68) -> tuple[Array, Array]:
         """Classes have no order, so no interval: always raises `InputError`."""
-        raise InputError("interval is not defined for classes; use proba, or a set of classes by probability")
+        raise InputError("interval is not defined for classes; use proba, or prediction_set(level)")
 
     @staticmethod
     def concatenate(parts: Sequence[Categorical]) -> Categorical:

@@ -3,11 +3,13 @@
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from statml.classification import LogisticRegression
+from statml.classification import LogisticRegression, SoftmaxRegression
 
 ESTIMATORS = [
     LogisticRegression(),
     LogisticRegression(alpha=1.0, class_prior="balanced", averaging="probit"),
+    SoftmaxRegression(),
+    SoftmaxRegression(alpha=1.0, class_prior="balanced", averaging="pairwise"),
 ]
 
 
