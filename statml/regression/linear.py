@@ -121,17 +121,11 @@ class LinearRegression(ScaledErrorsRegressor):
             Fewer rows than parameters, dependent columns, an error of zero, or an
             argument that is refused.
         """
-        if self.absolute_errors not in (True, False, None):
-            raise InputError(
-                f"absolute_errors is {self.absolute_errors!r}; accepted are True, False and None"
-            )
         X, y, covariance = self._measured_data(
             X, y, y_err=y_err, y_cov=y_cov, X_err=X_err, X_cov=X_cov, xy_cov=xy_cov
         )
-        if self.absolute_errors and covariance is None:
-            raise InputError("absolute_errors is True and neither y_err nor y_cov is given; give one of them")
+        absolute = self._takes_errors_as_they_are(covariance)
         self.dof_ = len(y) - X.shape[1] - int(self.fit_intercept)
-        absolute = covariance is not None if self.absolute_errors is None else self.absolute_errors
         if self.dof_ < (0 if absolute else 1):
             raise InputError(
                 f"n_samples={len(y)} is too few for {len(y) - self.dof_} parameters"

@@ -64,6 +64,15 @@ class ScaledErrorsRegressor(LinearParameters, DistributionRegressor):
         X, y = self._training_data(X, y, y_err=y_err)
         return informative(X, y, target_covariance(len(y), y_err, y_cov))
 
+    def _takes_errors_as_they_are(self, covariance: Covariance | None) -> bool:
+        """The parameter `absolute_errors` (None: where there are errors), checked."""
+        given: Any = getattr(self, "absolute_errors", None)
+        if given not in (True, False, None):
+            raise InputError(f"absolute_errors is {given!r}; accepted are True, False and None")
+        if given and covariance is None:
+            raise InputError("absolute_errors is True and neither y_err nor y_cov is given; give one of them")
+        return covariance is not None if given is None else bool(given)
+
     def predict_dist(
         self, X: Any, *, X_err: Any = None, X_cov: Any = None, y_err: Any = None, y_cov: Any = None
     ) -> PredictiveDistribution:

@@ -7,6 +7,7 @@ from statml.regression import (
     ErrorsInVariables,
     LinearRegression,
     Orthogonal,
+    RidgeRegression,
     RobustRegression,
 )
 from statml.regression.spectra import SpectrumFeatures
@@ -22,6 +23,8 @@ ESTIMATORS = [
     ErrorsInVariables(),
     ErrorsInVariables(Orthogonal(scatter=True)),
     ErrorsInVariables(Orthogonal(outliers=True), random_state=0),
+    RidgeRegression(),
+    RidgeRegression("loo"),
     ConformalRegressor(LinearRegression()),
     RobustRegression(),
     RobustRegression(method="mixture"),
