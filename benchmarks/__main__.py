@@ -26,7 +26,15 @@ def _regression(quick: bool) -> dict[str, Any]:
     return regression.benchmark([10_000, 30_000, 100_000, 300_000, 1_000_000], 50, 3)
 
 
-FAMILIES: dict[str, Callable[[bool], dict[str, Any]]] = {"regression": _regression}
+def _gls(quick: bool) -> dict[str, Any]:
+    from benchmarks import gls
+
+    if quick:
+        return gls.benchmark([1_000, 10_000], [5], 3)
+    return gls.benchmark([10_000, 100_000, 1_000_000], [20, 50], 3)
+
+
+FAMILIES: dict[str, Callable[[bool], dict[str, Any]]] = {"regression": _regression, "gls": _gls}
 
 
 def run(args: argparse.Namespace) -> int:

@@ -27,6 +27,7 @@ import numpy as np
 import statsmodels.api as sm
 from sklearn import linear_model
 
+from benchmarks.gpu import weighted_on_gpu
 from benchmarks.measurement import (
     Answer,
     Competitor,
@@ -70,7 +71,7 @@ def benchmark(sizes: list[int], n_features: int, repeats: int) -> dict[str, Any]
     """
     where = machine()
     measurements = [
-        _measurement(problem, competitors, check, n, repeats)
+        compare(problem, competitors, check, n, repeats)
         for n in sizes
         for problem, (competitors, check) in problems(*simulate(n, n_features)).items()
     ]
@@ -80,7 +81,7 @@ def benchmark(sizes: list[int], n_features: int, repeats: int) -> dict[str, Any]
         "repeats": repeats,
         "machine": where,
         "measurements": measurements,
-        "gpu": "not measured",
+        "gpu": weighted_on_gpu(),
     }
 
 
@@ -173,9 +174,10 @@ def _accept(differences: dict[str, float], tolerance: float) -> dict[str, float]
     return differences
 
 
-def _measurement(
+def compare(
     problem: str, competitors: list[Competitor], check: Check, n: int, repeats: int
 ) -> dict[str, Any]:
+    """Check every peer's answer against ours, which is the first, then measure."""
     ours = competitors[0].fit()
     differences = {peer.label: check(ours, peer.fit()) for peer in competitors[1:]}
     turns = console.progress(range(repeats), f"{problem} n={n:,}")

@@ -14,6 +14,8 @@ COLOURS = {
     "statml": "#1b4f9c",
     "statsmodels": "#c8553d",
     "scikit-learn": "#e0a030",
+    "numpy": "#8a8f98",
+    "scipy": "#5b8c5a",
 }
 
 
