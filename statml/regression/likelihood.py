@@ -31,6 +31,8 @@ EM_GAIN = 1e-2
 SAME_PLACE = 0.05
 POLISHED = 3
 NEWTON_STEPS = 100
+# Added to the unit diagonal of the scaled information.
+FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-3, 1e-6, 1e12
 # A complex step has no cancellation, so it may be as small as floats go.
 COMPLEX_STEP = 1e-100
 # Newton decrement (twice the expected gain in log likelihood) below which nothing is left to gain.
@@ -175,32 +177,31 @@ def _em(likelihood: RowLikelihood, start: Array) -> tuple[Array, float]:
 
 
 def _newton(likelihood: RowLikelihood, theta: Array) -> Maximum:
-    value, damping = likelihood.value(theta), 1e-3
+    """Damped Newton steps (Levenberg) over the parameters that are on no bound."""
+    value, damping = likelihood.value(theta), FIRST_DAMPING
     for _ in range(NEWTON_STEPS):
         gradient = likelihood.gradient(theta)
         free = np.flatnonzero(~likelihood.on_bounds(theta, gradient))
         block = likelihood.information(theta)[np.ix_(free, free)]
         scale = np.sqrt(np.maximum(np.abs(np.diag(block)), 1e-12))
         block, slope = block / np.outer(scale, scale), gradient[free] / scale
-        improved = False
-        while damping < 1e12:
-            # Damping below this is a plain Newton step, which doubles the digits.
-            step = _solve(block + (damping if damping > 1e-8 else 0.0) * np.eye(len(free)), slope)
+        candidate, new, expected = theta, -np.inf, 0.0
+        while not new >= value and damping < MOST_DAMPING:
+            step = _solve(block + damping * np.eye(len(free)), slope)
             if step is not None:
                 candidate = theta.copy()
                 candidate[free] += step / scale
                 candidate = likelihood.inside(candidate)
-                new = likelihood.value(candidate)
-                if new >= value:
-                    improved = True
-                    break
-            damping = max(10 * damping, 1e-6)
-        if not improved:
+                new, expected = likelihood.value(candidate), float(slope @ step)
+            if not new >= value:
+                damping = max(10 * damping, LEAST_DAMPING)
+        if not new >= value:
             break
-        decrement = float(slope @ step)
+        # Below the least damping the step is plain Newton, which doubles the digits.
+        plain, damping = damping == 0, damping / 30 if damping > LEAST_DAMPING else 0.0
         stands = np.array_equal(candidate, theta)
-        theta, value, damping = candidate, new, damping / 30
-        if stands or (decrement < CONVERGED * max(1.0, abs(value)) and damping <= 1e-8):
+        theta, value = candidate, new
+        if stands or (plain and expected < CONVERGED * max(1.0, abs(value))):
             break
     return Maximum(theta, value, ~likelihood.on_bounds(theta, likelihood.gradient(theta)))
 

@@ -25,7 +25,7 @@ Array = np.ndarray
 DF_RANGE = (2.1, 1000.0)
 START_DF = 4.0
 # Fitted scatter below this share of the median error is zero.
-NO_SCATTER = 1e-3
+NO_SCATTER = 1e-2
 # Without errors: smallest and largest noise, in units of the spread of y.
 NOISE_RANGE = (1e-8, 1e4)
 

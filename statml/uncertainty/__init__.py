@@ -16,6 +16,7 @@ from statml.uncertainty.distributions import PredictiveDistribution
 from statml.uncertainty.empirical import Categorical, Samples
 from statml.uncertainty.mixtures import GaussianMixture
 from statml.uncertainty.parametric import Gaussian, StudentT
+from statml.uncertainty.resampling import Refits, bootstrap, jackknife
 from statml.uncertainty.simulation import (
     SimulationReport,
     rank_among,
@@ -34,9 +35,11 @@ __all__ = [
     "GaussianMixture",
     "PredictiveDistribution",
     "Recalibrated",
+    "Refits",
     "Samples",
     "SimulationReport",
     "StudentT",
+    "bootstrap",
     "calibration_report",
     "coverage",
     "coverage_scorer",
@@ -44,6 +47,7 @@ __all__ = [
     "cross_predict_dist",
     "crps",
     "effective_size",
+    "jackknife",
     "log_score",
     "pit",
     "predict_dist",
