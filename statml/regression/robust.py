@@ -86,9 +86,12 @@ class RobustRegression(LinearParameters, DistributionRegressor):
 
     Notes
     -----
-    A wrong x is not handled: a point far out in x draws every line that treats x as
-    exact, and seems to lie on it. Cutting points beyond 3 sigma and fitting again is
-    no alternative; the standard errors then pretend that the cut was given.
+    X is taken as exact. One wrong x leaves a large residual and is an outlier like any
+    other; but a group of wrong x far out can hold the line, and errors of many x make it
+    too flat. Neither is handled: see `ErrorsInVariables`.
+
+    Cutting points beyond 3 sigma and fitting again is no alternative: its standard
+    errors pretend that the cut was given, and are too small.
 
     The covariance is asymptotic; with fewer than about thirty good rows intervals of
     fitted scatter are somewhat narrow.

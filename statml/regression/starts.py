@@ -71,7 +71,9 @@ class Standard:
 def lines(rows: Rows, rng: np.random.Generator) -> list[Array]:
     """Weighted least squares and the best of many lines through few rows, each (p,)."""
     n, p = rows.A.shape
-    std = np.sqrt(rows.variance) if rows.variance.any() else np.ones(n)
+    # Beside an exact row all others would count for nothing; a start need not be that sure.
+    exact = np.any(rows.variance == 0)
+    std = np.sqrt(rows.variance + (float(rows.variance.mean()) or 1.0) * exact)
     usual = rows.weighted_line(std**-2)
     if n <= p + 1:
         return [usual]
