@@ -23,6 +23,7 @@ import numpy as np
 
 from statml.compute import generator
 from statml.errors import InputError, InputTypeError
+from statml.regression.errors_in_variables.kelly import Kelly
 from statml.regression.errors_in_variables.method import FittedLine, Measured, Method
 from statml.regression.errors_in_variables.orthogonal import Orthogonal
 from statml.regression.errors_in_variables.york import York
@@ -34,7 +35,7 @@ from statml.uncertainty.parametric import Gaussian
 
 Array = np.ndarray
 
-METHODS: dict[str, type[Method]] = {"york": York, "orthogonal": Orthogonal}
+METHODS: dict[str, type[Method]] = {"york": York, "orthogonal": Orthogonal, "kelly": Kelly}
 
 
 class ErrorsInVariables(LinearParameters, DistributionRegressor):
