@@ -39,6 +39,8 @@ Array = np.ndarray
 
 # sigma below 1e-8 of its prior scale is zero for every purpose; a bound keeps a perfect line finite.
 SMALLEST, LARGEST = float(np.log(1e-8)), float(np.log(1e8))
+# Proposals beyond are refused: the rows have a spread of about 1.
+FARTHEST = 1e20
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,7 @@ class Layout:
         rows, columns = _lower(self.d)
         factor[..., rows, columns] = each[..., self.d :]
         diagonal = np.arange(self.d)
-        factor[..., diagonal, diagonal] = np.exp(np.clip(factor[..., diagonal, diagonal], -50, 50))
+        factor[..., diagonal, diagonal] = np.exp(np.clip(factor[..., diagonal, diagonal], -40, 40))
         sigma2 = np.exp(np.clip(phi[:, self.p], -100, 100)) - self.offset
         return phi[:, : self.p], sigma2, each[..., : self.d], factor
 
@@ -352,12 +354,15 @@ class _Proposal:
         cls, phi: Array, gradient: Array, information: Array, moving: Array, drift: Array, scale: Array
     ) -> _Proposal:
         both = moving[:, :, None] & moving[:, None, :]
+        diagonal = np.maximum(np.einsum("cii->ci", information), 1e-12)
+        size = np.sqrt(np.where(moving, diagonal, 1))
+        unit = np.where(both, information, 0) / (size[:, :, None] * size[:, None, :])
+        unit = np.clip(unit, -1, 1)  # what rounding left of a wild proposal may be no covariance
         # Collinear features leave a direction without information; it must only be bounded.
-        diagonal = np.einsum("cii->ci", information) * (1 + 1e-10) + 1e-12
-        information = np.where(both, information, 0)
-        np.einsum("cii->ci", information)[...] = np.where(moving, diagonal, 1)
-        lower = np.linalg.cholesky(information)
-        step = np.linalg.solve(information, np.where(moving, gradient, 0)[:, :, None])[:, :, 0]
+        np.einsum("cii->ci", unit)[...] = 1 + 1e-9
+        lower = size[:, :, None] * _cholesky(unit)
+        half = np.linalg.solve(lower, np.where(moving, gradient, 0)[:, :, None])
+        step = np.linalg.solve(np.swapaxes(lower, 1, 2), half)[:, :, 0]
         return cls(phi + drift[:, None] * step, lower, scale)
 
     def draw(self, normal: Array) -> Array:
@@ -370,6 +375,16 @@ class _Proposal:
         diagonal = np.einsum("cii->ci", self.lower)
         size = moving.sum(axis=1) * np.log(self.scale)
         return np.log(diagonal).sum(axis=1) - size - 0.5 * np.sum(standard**2, axis=1)
+
+
+def _cholesky(matrix: Array) -> Array:
+    """Cholesky factors of matrices of unit diagonal; an indefinite one is replaced by the nearest that is not."""
+    try:
+        return np.linalg.cholesky(matrix)
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(matrix)
+        positive = vectors * np.maximum(values, 1e-9)[:, None] @ np.swapaxes(vectors, 1, 2)
+        return np.linalg.cholesky(positive)
 
 
 def metropolis(
@@ -405,11 +420,13 @@ def metropolis(
     leaving = _Proposal.at(phi, *here[1:], moving, drift, scale)
     proposed = leaving.draw(np.where(moving, rng.standard_normal(phi.shape), 0))
     inside = layout.scatter_inside(layout.unpack(proposed)[1], posterior.prior)
-    inside &= np.all(np.abs(proposed) < 1e100, axis=1)
+    inside &= np.all(np.abs(proposed) < FARTHEST, axis=1)
     proposed[~inside] = phi[~inside]
-    there = posterior.at(proposed)
-    inside &= np.isfinite(there[0])
-    gradient, information = (np.where(np.isfinite(values), values, 0) for values in there[1:])
+    with np.errstate(all="ignore"):
+        there = posterior.at(proposed)
+    inside &= np.isfinite(there[0]) & np.isfinite(there[2]).all(axis=(1, 2))
+    gradient = np.where(inside[:, None], there[1], 0)
+    information = np.where(inside[:, None, None], there[2], np.eye(phi.shape[1]))
     returning = _Proposal.at(proposed, gradient, information, moving, drift, scale)
     gain = there[0] - here[0]
     ratio = gain + returning.log_density(phi, moving) - leaving.log_density(proposed, moving)
