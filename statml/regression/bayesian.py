@@ -26,7 +26,8 @@ from statml.regression.predictive import (
     joint_covariance,
     total_std,
 )
-from statml.regression.scatter import Scatter, fit_scatter
+from statml.regression.pymc_models import TrainingData, normal_line, student_line
+from statml.regression.scatter import DF_RANGE, Scatter, fit_scatter
 from statml.uncertainty.contract import DistributionRegressor, LinearParameters
 from statml.uncertainty.covariance import Covariance, DiagonalCovariance
 from statml.uncertainty.distributions import PredictiveDistribution
@@ -41,7 +42,7 @@ TAU_RANGE = (1e-4, 1e4)
 SCATTER_RANGE = (1e-5, 1e1)
 
 
-class BayesianLinearRegression(LinearParameters, DistributionRegressor):
+class BayesianLinearRegression(TrainingData, LinearParameters, DistributionRegressor):
     """Linear regression with a normal prior, errors of y, and fitted intrinsic scatter.
 
     Parameters
@@ -180,6 +181,9 @@ class BayesianLinearRegression(LinearParameters, DistributionRegressor):
         self.params_factor_ = posterior.factor
         self.params_cov_ = posterior.factor @ posterior.factor.T
         self.log_evidence_ = posterior.log_evidence
+        spread = float(np.std(y)) or 1.0
+        self._scatter_range = spread * SCATTER_RANGE[0], spread * SCATTER_RANGE[1]
+        self._keep_training_data(X, y, covariance)
         return self
 
     def __sklearn_tags__(self) -> Any:
@@ -196,7 +200,11 @@ class BayesianLinearRegression(LinearParameters, DistributionRegressor):
         scaled = ScaledPrior.of(X, y, intercept=self.fit_intercept)
         fit_prior = isinstance(self.prior_cov, str)
         fit_noise = isinstance(self.scatter, str)
-        fixed_prior = None if fit_prior else self._given_prior(X.shape[1] + self.fit_intercept)
+        fixed_prior = (
+            None
+            if fit_prior
+            else Prior.given(self.prior_cov, self.prior_mean, X.shape[1] + self.fit_intercept)
+        )
         if not fit_noise and self.scatter == 0 and (covariance is None or np.any(covariance.variance() == 0)):
             raise InputError("scatter is 0 and so is an error of y; accepted is scatter > 0 or errors > 0")
 
@@ -254,28 +262,6 @@ class BayesianLinearRegression(LinearParameters, DistributionRegressor):
             follow_features=self.scatter_model == "features",
         )
         return posterior
-
-    def _given_prior(self, p: int) -> Prior:
-        try:
-            cov = np.asarray(self.prior_cov, dtype=float)
-            mean = np.zeros(p) if self.prior_mean is None else np.asarray(self.prior_mean, dtype=float)
-        except (TypeError, ValueError) as error:
-            raise InputError(
-                "prior_cov or prior_mean holds no numbers; accepted are numbers and arrays"
-            ) from error
-        mean = np.full(p, float(mean)) if mean.ndim == 0 else mean
-        cov = float(cov) * np.eye(p) if cov.ndim == 0 else cov
-        if mean.shape != (p,) or cov.shape != (p, p):
-            raise InputError(
-                f"prior_mean has shape {mean.shape} and prior_cov {cov.shape}; accepted are ({p},) and ({p}, {p}), "
-                + ("intercept first" if self.fit_intercept else "one row for each slope")
-            )
-        try:
-            return Prior(mean, np.linalg.cholesky(cov))
-        except np.linalg.LinAlgError as error:
-            raise InputError(
-                "prior_cov is not positive definite; accepted are covariance matrices"
-            ) from error
 
     def _check_parameters(self) -> None:
         accepted = {"tails": ("gaussian", "student_t"), "scatter_model": ("constant", "features")}
@@ -351,6 +337,35 @@ class BayesianLinearRegression(LinearParameters, DistributionRegressor):
         shared = variances["parameter"] + variances["input"] + measured_variance
         stds = np.sqrt(shared[:, None] + scatter[:, None] / precisions)
         return GaussianMixture(weights, mean[:, None], stds, variance_components=variances)
+
+    def to_pymc(self) -> Any:
+        """The same model with the same prior, data and errors, to sample or to build on.
+
+        The prior of the parameters is the one that was used, its width as the evidence
+        chose it. A fixed scatter stays fixed; a fitted one gets a log-uniform prior over
+        the range that was searched, and Student-t tails a uniform one of their degrees of
+        freedom, so that sampling shows what their point estimates leave out.
+
+        Returns
+        -------
+        pymc.Model
+            With ``params`` (p,), intercept first, and where they are free ``scatter``
+            and ``tail_df``.
+
+        Raises
+        ------
+        InputError
+            The scatter follows the features, or the training data were left behind in a pickle.
+        MissingExtraError
+            pymc is not installed.
+        """
+        rows = self._kept_training_data()
+        if self.scatter_model == "features":
+            raise InputError("scatter_model is 'features'; accepted for to_pymc is 'constant'")
+        if self.tails == "student_t":
+            return student_line(rows, self._prior, self._scatter_range, DF_RANGE)
+        fitted = isinstance(self.scatter, str)
+        return normal_line(rows, self._prior, self._scatter_range if fitted else float(self.scatter))
 
 
 def _log_constant(scatter: float, d: int) -> Array:

@@ -22,6 +22,7 @@ import numpy as np
 from scipy import linalg, optimize
 
 from statml.compute import Device, namespace
+from statml.errors import InputError
 from statml.regression.least_squares import Triangle
 from statml.regression.predictive import column_moments
 from statml.regression.reduction import reduce_measured
@@ -42,6 +43,38 @@ class Prior:
         """L0 L0^T."""
         return self.factor @ self.factor.T
 
+    @classmethod
+    def given(cls, cov: Any, mean: Any, p: int) -> Prior:
+        """The prior a caller gives: covariance as a number or (p, p), mean as None, a number or (p,).
+
+        Raises
+        ------
+        InputError
+            Wrong shapes, or a covariance that is not positive definite.
+        """
+        try:
+            cov = np.asarray(cov, dtype=float)
+            mean = np.zeros(p) if mean is None else np.asarray(mean, dtype=float)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                "prior_cov or prior_mean holds no numbers; accepted are numbers and arrays"
+            ) from error
+        mean = np.full(p, float(mean)) if mean.ndim == 0 else mean
+        cov = float(cov) * np.eye(p) if cov.ndim == 0 else cov
+        if mean.shape != (p,) or cov.shape != (p, p):
+            raise InputError(
+                f"prior_mean has shape {mean.shape} and prior_cov {cov.shape}; accepted are ({p},) and ({p}, {p}), "
+                "the intercept first where one is fitted"
+            )
+        if not (np.all(np.isfinite(mean)) and np.all(np.isfinite(cov))):
+            raise InputError("prior_mean or prior_cov contains NaN or inf; accepted are finite values")
+        try:
+            return cls(mean, np.linalg.cholesky(cov))
+        except np.linalg.LinAlgError as error:
+            raise InputError(
+                "prior_cov is not positive definite; accepted are covariance matrices"
+            ) from error
+
 
 @dataclass(frozen=True)
 class Posterior:
@@ -50,6 +83,38 @@ class Posterior:
     mean: Array
     factor: Array
     log_evidence: float
+
+
+@dataclass(frozen=True)
+class Update:
+    """Prior and whitened data put together: posterior mean, factor F, and what the evidence is made of.
+
+    `distance` is (y - A m0)^T K^-1 (y - A m0) and `logdet` log det K, with
+    K = 1 + A S0 A^T for the whitened design A.
+    """
+
+    mean: Array
+    factor: Array
+    distance: float
+    logdet: float
+
+
+def update(triangle: Triangle, prior: Prior) -> Update:
+    """Add the prior to a triangle of C^-1/2 [A y]."""
+    p = len(prior.mean)
+    stacked = np.zeros((2 * p, p + 1))
+    stacked[:p, :p] = triangle.R @ prior.factor
+    stacked[:p, p] = triangle.z - triangle.R @ prior.mean
+    stacked[p:, :p] = np.eye(p)
+    reduced = linalg.qr(stacked, mode="r")[0]
+    R, z = reduced[:p, :p], reduced[:p, p]
+    left = float(reduced[p, p]) if len(reduced) > p else 0.0
+    return Update(
+        mean=prior.mean + prior.factor @ linalg.solve_triangular(R, z),
+        factor=prior.factor @ linalg.solve_triangular(R, np.eye(p)),
+        distance=left**2 + triangle.rho**2,
+        logdet=2 * float(np.sum(np.log(np.abs(np.diag(R))))),
+    )
 
 
 def conjugate(triangle: Triangle, prior: Prior, noise_logdet: float) -> Posterior:
@@ -62,20 +127,12 @@ def conjugate(triangle: Triangle, prior: Prior, noise_logdet: float) -> Posterio
     noise_logdet : float
         log det C of the rows that were reduced.
     """
-    p = len(prior.mean)
-    stacked = np.zeros((2 * p, p + 1))
-    stacked[:p, :p] = triangle.R @ prior.factor
-    stacked[:p, p] = triangle.z - triangle.R @ prior.mean
-    stacked[p:, :p] = np.eye(p)
-    reduced = linalg.qr(stacked, mode="r")[0]
-    R, z = reduced[:p, :p], reduced[:p, p]
-    left = float(reduced[p, p]) if len(reduced) > p else 0.0
-    distance = left**2 + triangle.rho**2
-    logdet = noise_logdet + 2 * float(np.sum(np.log(np.abs(np.diag(R)))))
+    found = update(triangle, prior)
+    logdet = noise_logdet + found.logdet
     return Posterior(
-        mean=prior.mean + prior.factor @ linalg.solve_triangular(R, z),
-        factor=prior.factor @ linalg.solve_triangular(R, np.eye(p)),
-        log_evidence=-0.5 * (triangle.n * np.log(2 * np.pi) + logdet + distance),
+        mean=found.mean,
+        factor=found.factor,
+        log_evidence=-0.5 * (triangle.n * np.log(2 * np.pi) + logdet + found.distance),
     )
 
 
@@ -84,7 +141,7 @@ class ScaledPrior:
     """A prior on standardised features whose one width is left to the evidence.
 
     The constant *at the mean of the features* is normal around the mean of y,
-    ``CONSTANT_WIDTH`` standard deviations of y wide; each slope, per standard
+    `constant_width` standard deviations of y wide; each slope, per standard
     deviation of its feature, has width ``tau`` standard deviations of y.
     """
 
@@ -93,8 +150,7 @@ class ScaledPrior:
     y_mean: float
     y_std: float
     intercept: bool
-
-    CONSTANT_WIDTH = 10.0
+    constant_width: float = 10.0
 
     @classmethod
     def of(cls, X: Array, y: Array, *, intercept: bool) -> ScaledPrior:
@@ -114,7 +170,7 @@ class ScaledPrior:
         slopes = tau * self.y_std / self.scale
         if not self.intercept:
             return Prior(np.zeros(len(slopes)), np.diag(slopes))
-        factor = np.diag(np.concatenate([[self.CONSTANT_WIDTH * self.y_std], slopes]))
+        factor = np.diag(np.concatenate([[self.constant_width * self.y_std], slopes]))
         # b0 = c - sum_j b_j center_j: the constant at the mean of X, moved to X = 0.
         factor[0, 1:] = -slopes * self.center
         mean = np.zeros(len(slopes) + 1)

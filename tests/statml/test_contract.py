@@ -59,6 +59,7 @@ SETTINGS = {
         {"method": Orthogonal(scatter=True)},
         {"method": Orthogonal(scatter=True, outliers=True), "random_state": 0},
     ],
+    "NormalInverseGammaRegression": [{}, {"prior_cov": 4.0, "noise_df": 3.0}, {"prior_cov": np.inf}],
     "RidgeRegression": [{}, {"alpha": "loo"}, {"alpha": "evidence"}, {"alpha": 2.0, "absolute_errors": False}],
     "ConformalRegressor": [{"estimator": LinearRegression(), "random_state": 0}],
 }
