@@ -224,7 +224,7 @@ def upper_limit(likelihood: Perpendicular, theta: Array, level: float) -> Array:
         density.append(value)
         states.append(state)
     fine = np.linspace(grid[0], grid[-1], 2001)
-    smooth = interpolate.CubicSpline(grid, np.array(density) - np.max(density))(fine)
+    smooth = interpolate.Akima1DInterpolator(grid, np.maximum(np.array(density) - np.max(density), -50))(fine)
     mass = integrate.cumulative_trapezoid(np.exp(smooth), fine, initial=0)
     limit = float(np.interp(level, mass / mass[-1], fine))
     return at(limit, states[int(np.searchsorted(grid, limit))])[1]

@@ -16,6 +16,11 @@ from statml.regression.errors_in_variables.method import Measured
 
 Array = np.ndarray
 
+# Directions in which chi2 is looked at before the search, and how many of random ones start one.
+N_DIRECTIONS, N_KEPT = 128, 4
+# What a variance of zero counts as there, in units of the spread.
+LEAST_VARIANCE = 1e-24
+
 
 @dataclass(frozen=True)
 class Standardised:
@@ -112,28 +117,54 @@ class Standardised:
 
 
 def starting_slopes(points: Standardised) -> list[Array]:
-    """Slopes of the regressions of y, and of each feature, on all others, and of Deming's line.
+    """Slopes of the regressions of y, and of each feature, on all others, of Deming's line, and of a scan.
 
     The normal of the first ones is a column of M^-1, M the moments of z = (x, y); Deming's,
     for the mean error covariance E, maximises n'E n / n'M n (in one dimension, and for equal
-    errors, it is the answer).
+    errors, it is the answer). Where points of very different errors leave several minima, a scan
+    of directions finds the others.
     """
     z = np.column_stack([points.X, points.y])
     n, d = points.X.shape
     moments = z.T @ z / n
-    moments[np.diag_indices(d + 1)] *= 1 + 1e-10
+    if np.linalg.eigvalsh(moments[:d, :d])[0] < 1e-13 * d:
+        raise InputError(
+            "X has linearly dependent columns: their coefficients are not determined; "
+            "accepted are independent columns"
+        )
+    # A perfect line leaves the moments singular.
+    moments[np.diag_indices(d + 1)] += 1e-10
     errors = np.empty((d + 1, d + 1))
     errors[:d, :d] = points.X_cov.mean(axis=0)
     errors[:d, d] = errors[d, :d] = points.xy_cov.mean(axis=0)
     errors[d, d] = points.y_var.mean()
-    try:
-        normals = [*linalg.inv(moments).T, linalg.eigh(errors, moments)[1][:, -1]]
-    except linalg.LinAlgError as error:
-        raise InputError(
-            "X has linearly dependent columns: their coefficients are not determined; "
-            "accepted are independent columns"
-        ) from error
+    normals = [*_scan(points), *linalg.inv(moments).T, linalg.eigh(errors, moments)[1][:, -1]]
     size = [np.abs(normal).max() for normal in normals]
     return [
         -normal[:d] / normal[d] for normal, largest in zip(normals, size) if abs(normal[d]) > 1e-9 * largest
     ]
+
+
+def _scan(points: Standardised) -> Array:
+    """Normals of directions where chi2 is low: all valleys of a half circle, or the best of random ones."""
+    d = points.X.shape[1]
+    if d == 1:
+        angle = np.pi * (np.arange(N_DIRECTIONS) + 0.5) / N_DIRECTIONS
+        normals = np.column_stack([np.cos(angle), np.sin(angle)])
+    else:
+        normals = np.random.default_rng(0).normal(size=(N_DIRECTIONS * d, d + 1))
+    chi2 = np.array([_profile_chi2(points, normal) for normal in normals])
+    if d > 1:
+        return normals[np.argsort(chi2)[:N_KEPT]]
+    return normals[(chi2 <= np.roll(chi2, 1)) & (chi2 < np.roll(chi2, -1))]
+
+
+def _profile_chi2(points: Standardised, normal: Array) -> float:
+    """Chi2 of the best line of this normal."""
+    along, last = normal[:-1], normal[-1]
+    variance = last**2 * points.y_var + np.einsum("nij,i,j->n", points.X_cov, along, along, optimize=True)
+    variance = np.maximum(variance + 2 * last * (points.xy_cov @ along), LEAST_VARIANCE)
+    distance, weight = points.X @ along + last * points.y, variance.min() / variance
+    if points.intercept:
+        distance = distance - np.average(distance, weights=weight)
+    return float(np.sum(weight * distance**2) / variance.min())
