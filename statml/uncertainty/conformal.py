@@ -27,7 +27,7 @@ from statml.compute import generator
 from statml.errors import InputError
 from statml.uncertainty.calibration import pit
 from statml.uncertainty.contract import DistributionRegressor
-from statml.uncertainty.cross_validation import FIT_ERRORS, fit_arguments, predict_dist, take_rows
+from statml.uncertainty.cross_validation import FIT_ERRORS, fit_with_errors, predict_dist, take_rows
 from statml.uncertainty.distributions import COMPONENTS, PredictiveDistribution, rows
 from statml.uncertainty.measurement import target_covariance
 
@@ -266,8 +266,8 @@ class ConformalRegressor(MetaEstimatorMixin, DistributionRegressor):
             X, y = X[informative], y[informative]
             groups = None if groups is None else np.asarray(groups)[informative]
         train, held_out = self._split(X, groups)
-        self.estimator_ = clone(self.estimator).fit(
-            X[train], y[train], **fit_arguments(self.estimator, take_rows(errors, train, len(y)))
+        self.estimator_ = fit_with_errors(
+            clone(self.estimator), X[train], y[train], take_rows(errors, train, len(y))
         )
         held_errors = take_rows(errors, held_out, len(y))
         held_errors.pop("xy_cov", None)

@@ -21,7 +21,8 @@ from sklearn.utils.metadata_routing import MetadataRequest
 from statml.errors import InputError, InputTypeError
 from statml.uncertainty.calibration import covered_fraction
 from statml.uncertainty.distributions import PredictiveDistribution
-from statml.uncertainty.measurement import refuse_quantities
+from statml.uncertainty.measurement import feature_covariance, refuse_quantities
+from statml.uncertainty.propagation import propagate, transformers
 
 Array = np.ndarray
 
@@ -32,10 +33,12 @@ PREDICT_ERRORS = ("X_err", "X_cov", "y_err", "y_cov")
 def predict_dist(estimator: Any, X: Any, **errors: Any) -> PredictiveDistribution:
     """``estimator.predict_dist(X, **errors)``, through pipelines and searches too.
 
+    Errors of X pass through the transformers of a pipeline, see `statml.uncertainty.propagation`.
+
     Raises
     ------
     InputError
-        Errors of X are given and a pipeline transforms X before it is used.
+        Errors of X are given, and a transformer of the pipeline cannot carry them.
     InputTypeError
         The estimator predicts no distributions.
     """
@@ -43,21 +46,35 @@ def predict_dist(estimator: Any, X: Any, **errors: Any) -> PredictiveDistributio
     if hasattr(estimator, "best_estimator_"):
         return predict_dist(estimator.best_estimator_, X, **errors)
     if isinstance(estimator, Pipeline):
-        given = [name for name in ("X_err", "X_cov") if name in errors]
-        if given and len(estimator) > 1:
-            raise InputError(
-                f"{given[0]} cannot pass through the transformers of a Pipeline; "
-                "transform X and its errors first, then use the last step alone"
-            )
-        for _, transformer in estimator.steps[:-1]:
-            if transformer is not None and transformer != "passthrough":
-                X = transformer.transform(X)
+        X, errors = _through_transformers(estimator, X, errors)
         return predict_dist(estimator.steps[-1][1], X, **errors)
     if not hasattr(estimator, "predict_dist"):
         raise InputTypeError(
             f"{type(estimator).__name__} has no predict_dist; accepted are statml estimators"
         )
     return estimator.predict_dist(X, **errors)
+
+
+def _through_transformers(
+    pipeline: Pipeline, X: Any, errors: dict[str, Any], y: Any = None
+) -> tuple[Any, dict[str, Any]]:
+    """X before the last step, and the errors with it; with `y` the transformers are fitted on the way."""
+    steps = [step for step in transformers(pipeline) if step is not pipeline.steps[-1][1]]
+    if not steps:
+        return X, errors
+    shape = np.shape(X)
+    stack = None
+    if "X_err" in errors or "X_cov" in errors:
+        stack = feature_covariance(shape[0], shape[1], errors.get("X_err"), errors.get("X_cov"))
+    for step in steps:
+        if y is not None:
+            step.fit(X, y)
+        if stack is None:
+            X = step.transform(X)
+        else:
+            X, stack = propagate(step, X, stack)
+    others = {name: value for name, value in errors.items() if name not in ("X_err", "X_cov")}
+    return X, others if stack is None else others | {"X_cov": stack}
 
 
 def cross_predict_dist(
@@ -79,7 +96,8 @@ def cross_predict_dist(
         False predicts the true y.
     **errors
         ``X_err, X_cov, y_err, y_cov, xy_cov``: cut with the rows, passed to `fit`
-        and (but for ``xy_cov``) to `predict_dist`.
+        and (but for ``xy_cov``) to `predict_dist`. Errors of X go to the prediction
+        alone where `fit` of the estimator takes X as exact, as least squares does.
 
     Returns
     -------
@@ -102,11 +120,13 @@ def cross_predict_dist(
     refuse_quantities(X=X, y=y)
     X, y = X if hasattr(X, "shape") else np.asarray(X), np.asarray(y)
     given = {name: value for name, value in errors.items() if value is not None}
+    exact = getattr(_last_step(estimator), "fit_refuses", {})
+    usable = {
+        name: value for name, value in given.items() if name not in ("X_err", "X_cov") or name not in exact
+    }
     parts, order = [], []
     for train, test in check_cv(cv).split(X, y, groups):
-        fitted = clone(estimator).fit(
-            _cut(X, train), y[train], **fit_arguments(estimator, take_rows(given, train, len(y)))
-        )
+        fitted = fit_with_errors(clone(estimator), _cut(X, train), y[train], take_rows(usable, train, len(y)))
         names = [name for name in PREDICT_ERRORS if observed or not name.startswith("y_")]
         held_out = {name: value for name, value in take_rows(given, test, len(y)).items() if name in names}
         parts.append(predict_dist(fitted, _cut(X, test), **held_out))
@@ -136,6 +156,46 @@ def take_rows(errors: dict[str, Any], rows: Array, n: int) -> dict[str, Any]:
         if value.shape != () and value.shape[0] != n:
             raise InputError(f"{name} has shape {value.shape}; accepted are {n} rows, as X has")
     return {name: value if value.shape == () else _cut(value, rows) for name, value in arrays.items()}
+
+
+def fit_with_errors(estimator: Any, X: Any, y: Any, errors: dict[str, Any]) -> Any:
+    """Fit in place; errors of X are carried through the transformers of a pipeline to its last step.
+
+    Raises
+    ------
+    InputError
+        They cannot be: the reason is named.
+    """
+    of_x = [name for name in ("X_err", "X_cov", "xy_cov") if name in errors]
+    inner = _inner_pipeline(estimator)
+    if inner is None or not of_x or get_config()["enable_metadata_routing"]:
+        return estimator.fit(X, y, **fit_arguments(estimator, errors))
+    if inner is not estimator:
+        raise InputError(
+            f"{of_x[0]} cannot pass through a search to the last step of its Pipeline; "
+            "search without it, then fit best_estimator_ with cross_predict_dist"
+        )
+    if "xy_cov" in errors:
+        raise InputError(
+            "xy_cov cannot pass through the transformers of a Pipeline; "
+            "accepted is the last step alone, with X, X_cov and xy_cov transformed"
+        )
+    X, errors = _through_transformers(estimator, X, errors, y)
+    estimator.steps[-1][1].fit(X, y, **errors)
+    return estimator
+
+
+def _inner_pipeline(estimator: Any) -> Pipeline | None:
+    """The pipeline with transformers that an estimator is, or searches over."""
+    if isinstance(estimator, GridSearchCV | RandomizedSearchCV):
+        estimator = estimator.estimator
+    return estimator if isinstance(estimator, Pipeline) and len(estimator) > 1 else None
+
+
+def _last_step(estimator: Any) -> Any:
+    if isinstance(estimator, GridSearchCV | RandomizedSearchCV):
+        return _last_step(estimator.estimator)
+    return estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
 
 
 def fit_arguments(estimator: Any, errors: dict[str, Any]) -> dict[str, Any]:

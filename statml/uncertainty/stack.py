@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ class CovarianceStack:
     """The errors of X: row i has covariance S_i of shape (d, d); slices along rows.
 
     Independent errors are kept as an (n, d) array of variances, so the stack of a
-    million rows costs no more than its errors.
+    million rows costs no more than its errors. Errors of features computed from a few
+    inputs are kept as factors F_i of shape (d, r), S_i = F_i F_i^T.
 
     Examples
     --------
@@ -26,9 +28,16 @@ class CovarianceStack:
     array([0.05, 0.02])
     """
 
-    def __init__(self, *, variances: Array | None = None, matrices: Array | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        variances: Array | None = None,
+        matrices: Array | None = None,
+        factors: Array | None = None,
+    ) -> None:
         self._variances = variances
-        self._matrices = matrices
+        self._factors = factors
+        self._given = matrices
 
     @classmethod
     def from_std(cls, std: Any) -> CovarianceStack:
@@ -60,11 +69,28 @@ class CovarianceStack:
             raise InputError("X_cov has a negative eigenvalue; accepted are positive semi-definite matrices")
         return cls(matrices=matrices)
 
+    @classmethod
+    def from_factors(cls, factors: Any) -> CovarianceStack:
+        """S_i = F_i F_i^T for factors of shape (n, d, r): d features that share r sources of error."""
+        refuse_quantity("factors", factors)
+        factors = np.asarray(factors, dtype=float)
+        if factors.ndim != 3:
+            raise InputError(f"factors has shape {factors.shape}; accepted is (n, d, r)")
+        if not np.all(np.isfinite(factors)):
+            raise InputError("factors contains NaN or inf; accepted are finite values")
+        return cls(factors=factors)
+
+    @cached_property
+    def _matrices(self) -> Array | None:
+        """All matrices where they are not independent; computed from factors only when asked for."""
+        if self._factors is None:
+            return self._given
+        return self._factors @ self._factors.transpose(0, 2, 1)
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """(n, d, d)."""
-        stored = self._variances if self._variances is not None else self._matrices
-        assert stored is not None
+        stored = next(x for x in (self._variances, self._factors, self._given) if x is not None)
         return stored.shape[0], stored.shape[1], stored.shape[1]
 
     def __len__(self) -> int:
@@ -79,6 +105,8 @@ class CovarianceStack:
             key = [key]
         if self._variances is not None:
             return CovarianceStack(variances=self._variances[key])
+        if self._factors is not None:
+            return CovarianceStack(factors=self._factors[key])
         assert self._matrices is not None
         return CovarianceStack(matrices=self._matrices[key])
 
@@ -89,11 +117,36 @@ class CovarianceStack:
         assert self._variances is not None
         return self._variances[:, :, None] * np.eye(self.shape[1])
 
+    def transformed(self, jacobian: Array) -> CovarianceStack:
+        """J_i S_i J_i^T, the errors of functions of the features to first order.
+
+        Parameters
+        ----------
+        jacobian : array (d,), (m, d) or (n, m, d)
+            Derivatives of the m functions: a diagonal, one matrix for all rows, or one for each.
+        """
+        if self._variances is not None and jacobian.ndim == 1:
+            return CovarianceStack(variances=self._variances * jacobian**2)
+        jacobian = np.diag(jacobian) if jacobian.ndim == 1 else jacobian
+        if self._variances is not None:
+            return CovarianceStack(factors=jacobian * np.sqrt(self._variances)[:, None, :])
+        return CovarianceStack(factors=jacobian @ self._roots())
+
+    def _roots(self) -> Array:
+        """F_i with S_i = F_i F_i^T, of singular matrices too."""
+        if self._factors is not None:
+            return self._factors
+        assert self._matrices is not None
+        values, vectors = np.linalg.eigh(self._matrices)
+        return vectors * np.sqrt(np.maximum(values, 0))[:, None, :]
+
     def project(self, direction: Array) -> Array:
         """a^T S_i a, the error each row gives a linear function: (n,) for a of shape (d,), (m, n) for (m, d)."""
         direction = np.asarray(direction)
         if self._variances is not None:
             return direction**2 @ self._variances.T
+        if self._factors is not None and direction.ndim == 1:
+            return np.sum((direction @ self._factors) ** 2, axis=1)
         assert self._matrices is not None
         pairs = direction[..., :, None] * direction[..., None, :]
         return pairs.reshape(*direction.shape[:-1], -1) @ self._matrices.reshape(len(self), -1).T
@@ -118,6 +171,8 @@ class CovarianceStack:
         """tr(S_i M) for one matrix M of shape (d, d)."""
         if self._variances is not None:
             return self._variances @ np.diag(matrix)
+        if self._factors is not None:
+            return np.sum(self._factors * (np.asarray(matrix).T @ self._factors), axis=(1, 2))
         return np.einsum("nij,ji->n", self.to_dense(), matrix)
 
     def __repr__(self) -> str:

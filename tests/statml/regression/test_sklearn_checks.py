@@ -5,11 +5,15 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from statml.regression import (
     BayesianLinearRegression,
     ErrorsInVariables,
+    FourierBasis,
     LinearRegression,
     NormalInverseGammaRegression,
     Orthogonal,
+    PolynomialBasis,
+    RadialBasis,
     RidgeRegression,
     RobustRegression,
+    SplineBasis,
 )
 from statml.regression.spectra import SpectrumFeatures
 from statml.uncertainty import ConformalRegressor
@@ -31,6 +35,12 @@ ESTIMATORS = [
     RobustRegression(),
     RobustRegression(method="mixture"),
     SpectrumFeatures(),
+    PolynomialBasis(),
+    PolynomialBasis(3, interactions=False, family="chebyshev"),
+    FourierBasis(period=2.0, harmonics=2),
+    SplineBasis(),
+    SplineBasis(3, degree=1, extrapolation="constant"),
+    RadialBasis(),
     QuantityEstimator(LinearRegression()),
 ]
 

@@ -1,6 +1,7 @@
 """Errors are cut with the rows: in our own cross-validation and in scikit-learn's."""
 
 import pickle
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -107,7 +108,9 @@ def test_errors_of_x_and_pandas_rows(data):
     X_err = np.abs(X) * 0.1
 
     class Exact(LinearRegression):
-        """Least squares that leaves the errors of X to the prediction."""
+        """Least squares that says its fit can use the errors of X, and leaves them to the prediction."""
+
+        fit_refuses: ClassVar = {}
 
         def fit(self, X, y, *, X_err=None, y_err=None, X_cov=None, y_cov=None, xy_cov=None):
             assert X_err is not None and len(X_err) == len(y)
@@ -212,11 +215,18 @@ def test_pipelines_with_metadata_routing(data, form, routing):
     assert len(conformal.calibration_pit_) == 18
 
 
-def test_errors_of_x_cannot_pass_a_transformer(data):
+def test_errors_of_x_pass_the_transformers_that_can_carry_them(data):
     X, y, *_ = data
     model = make_pipeline(StandardScaler(), LinearRegression()).fit(X, y)
-    with pytest.raises(InputError, match="X_err cannot pass through the transformers"):
-        predict_dist(model, X, X_err=0.1)
+    plain = LinearRegression().fit(X, y)
+    assert_allclose(
+        predict_dist(model, X, X_err=0.1).variance_components["input"],
+        plain.predict_dist(X, X_err=0.1).variance_components["input"],
+        rtol=1e-10,
+    )
+    curved = make_pipeline(PolynomialFeatures(include_bias=False), LinearRegression()).fit(X, y)
+    with pytest.raises(InputError, match="cannot pass through PolynomialFeatures; accepted are"):
+        predict_dist(curved, X, X_err=0.1)
     alone = make_pipeline(LinearRegression()).fit(X, y)
     assert np.all(predict_dist(alone, X, X_err=0.1).variance_components["input"] > 0)
     with pytest.raises(InputTypeError, match="has no predict_dist"):
