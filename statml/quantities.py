@@ -169,7 +169,8 @@ class QuantityEstimator(MetaEstimatorMixin, BaseEstimator):
     Parameters
     ----------
     estimator : estimator
-        Any regressor; one with ``predict_dist`` answers with a distribution in units.
+        Any regressor or classifier; one with ``predict_dist`` answers with a distribution, in the units of y if
+        y has any.
 
     Attributes
     ----------
@@ -263,15 +264,29 @@ class QuantityEstimator(MetaEstimatorMixin, BaseEstimator):
     @available_if(_wrapped_has("predict_dist"))
     def predict_dist(
         self, X: Any, *, X_err: Any = None, X_cov: Any = None, y_err: Any = None, y_cov: Any = None
-    ) -> QuantityDistribution:
-        """Return the predictive distribution in the unit of the fitted `y`.
+    ) -> Any:
+        """Return the predictive distribution in the unit of the fitted `y`, a `Categorical` for classes.
 
         Parameters and errors as for `fit`; any unit that converts is accepted.
         """
         check_is_fitted(self, "estimator_")
         errors = self._plain_errors(X_err=X_err, y_err=y_err, X_cov=X_cov, y_cov=y_cov)
         plain = _matrix("X", X, self.X_units_)
-        return QuantityDistribution(self.estimator_.predict_dist(plain, **errors), self.y_unit_)
+        distribution = self.estimator_.predict_dist(plain, **errors)
+        if hasattr(distribution, "classes"):
+            return distribution  # class probabilities have no unit
+        return QuantityDistribution(distribution, self.y_unit_)
+
+    @available_if(_wrapped_has("predict_proba"))
+    def predict_proba(self, X: Any) -> Any:
+        """Return the class probabilities of a wrapped classifier, shape (n, k)."""
+        check_is_fitted(self, "estimator_")
+        return self.estimator_.predict_proba(_matrix("X", X, self.X_units_))
+
+    @property
+    def classes_(self) -> Any:
+        """Return the classes of a wrapped classifier."""
+        return self.estimator_.classes_
 
     @available_if(_wrapped_has("score"))
     def score(self, X: Any, y: Any) -> float:
