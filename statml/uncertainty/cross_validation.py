@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from sklearn import get_config
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, check_cv
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import MetadataRequest
@@ -88,7 +88,7 @@ def cross_predict_dist(
     X : array (n, d)
     y : array (n,)
     cv : int or splitter
-        As in scikit-learn; every row must be held out exactly once.
+        As in scikit-learn, stratified for classifiers; every row must be held out exactly once.
     groups : array (n,), optional
         For splitters that keep groups together.
     observed : bool
@@ -125,7 +125,7 @@ def cross_predict_dist(
         name: value for name, value in given.items() if name not in ("X_err", "X_cov") or name not in exact
     }
     parts, order = [], []
-    for train, test in check_cv(cv).split(X, y, groups):
+    for train, test in check_cv(cv, y, classifier=is_classifier(estimator)).split(X, y, groups):
         fitted = fit_with_errors(clone(estimator), _cut(X, train), y[train], take_rows(usable, train, len(y)))
         names = [name for name in PREDICT_ERRORS if observed or not name.startswith("y_")]
         held_out = {name: value for name, value in take_rows(given, test, len(y)).items() if name in names}

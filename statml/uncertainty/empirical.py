@@ -209,6 +209,9 @@ class Categorical:
             raise InputError("parts have different classes; accepted are predictions of the same classes")
         return Categorical(np.concatenate([part.proba for part in parts]), parts[0].classes)
 
+    # As `PredictiveDistribution.concatenate` calls it, so that both put classes together.
+    _join = concatenate
+
     def _columns(self, y: Any) -> Array:
         order = np.argsort(self.classes)
         place = np.clip(np.searchsorted(self.classes, y, sorter=order), 0, len(self.classes) - 1)
