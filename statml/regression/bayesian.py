@@ -342,8 +342,8 @@ class BayesianLinearRegression(TrainingData, LinearParameters, DistributionRegre
         """The same model with the same prior, data and errors, to sample or to build on.
 
         The prior of the parameters is the one that was used, its width as the evidence
-        chose it. A fixed scatter stays fixed; a fitted one gets a log-uniform prior over
-        the range that was searched, and Student-t tails a uniform one of their degrees of
+        chose it. A fixed scatter stays fixed; a fitted one gets a uniform prior over the
+        range that was searched, and Student-t tails a uniform one of their degrees of
         freedom, so that sampling shows what their point estimates leave out.
 
         Returns

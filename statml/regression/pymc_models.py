@@ -65,7 +65,7 @@ class TrainingData:
 
 
 def normal_line(rows: Rows, prior: Prior, scatter: float | tuple[float, float]) -> Any:
-    """y ~ N(A x, C + s^2), x ~ prior; `scatter` is s, or a range for a log-uniform prior of it."""
+    """y ~ N(A x, C + s^2), x ~ prior; `scatter` is s, or a range for a uniform prior of it."""
     pm = _pymc()
     with pm.Model() as model:
         mean = _line(pm, rows, prior)
@@ -120,8 +120,7 @@ def _line(pm: Any, rows: Rows, prior: Prior, width: Any = 1.0) -> Any:
 def _scatter(pm: Any, scatter: float | tuple[float, float]) -> Any:
     if not isinstance(scatter, tuple):
         return scatter
-    log_scatter = pm.Uniform("log_scatter", np.log(scatter[0]), np.log(scatter[1]))
-    return pm.Deterministic("scatter", pm.math.exp(log_scatter))
+    return pm.Uniform("scatter", *scatter)
 
 
 def _pymc() -> Any:
