@@ -17,7 +17,7 @@ from statml.regression.errors_in_variables.method import Measured
 Array = np.ndarray
 
 # Directions in which chi2 is looked at before the search, and how many of random ones start one.
-N_DIRECTIONS, N_KEPT = 128, 4
+N_DIRECTIONS, N_KEPT = 128, 3
 # What a variance of zero counts as there, in units of the spread.
 LEAST_VARIANCE = 1e-24
 
@@ -73,8 +73,7 @@ class Standardised:
 
     def vertical_variance(self, slopes: Array) -> Array:
         """v = s^2 + b'S b - 2 b'c, shape (n,): the variance that the errors give to y - b.x."""
-        projected = np.einsum("nij,i,j->n", self.X_cov, slopes, slopes, optimize=True)
-        return self.y_var + projected - 2 * self.xy_cov @ slopes
+        return self.y_var + (self.X_cov @ slopes - 2 * self.xy_cov) @ slopes
 
     def every(self, stride: int) -> Standardised:
         """Every stride-th row, on the same scale."""
@@ -117,12 +116,12 @@ class Standardised:
 
 
 def starting_slopes(points: Standardised) -> list[Array]:
-    """Slopes of the regressions of y, and of each feature, on all others, of Deming's line, and of a scan.
+    """Slopes of Deming's line and of the valleys that a scan of directions finds.
 
-    The normal of the first ones is a column of M^-1, M the moments of z = (x, y); Deming's,
-    for the mean error covariance E, maximises n'E n / n'M n (in one dimension, and for equal
-    errors, it is the answer). Where points of very different errors leave several minima, a scan
-    of directions finds the others.
+    The normal of Deming's line, for the mean error covariance E and the moments M of
+    z = (x, y), maximises n'E n / n'M n; for equal errors it is the answer. Points of very
+    different errors leave several minima, hence the scan. With more than one feature the
+    scan is coarse, and the regressions of each coordinate on all others (columns of M^-1) join.
     """
     z = np.column_stack([points.X, points.y])
     n, d = points.X.shape
@@ -138,7 +137,8 @@ def starting_slopes(points: Standardised) -> list[Array]:
     errors[:d, :d] = points.X_cov.mean(axis=0)
     errors[:d, d] = errors[d, :d] = points.xy_cov.mean(axis=0)
     errors[d, d] = points.y_var.mean()
-    normals = [*_scan(points), *linalg.inv(moments).T, linalg.eigh(errors, moments)[1][:, -1]]
+    normals = [*_scan(points), linalg.eigh(errors, moments)[1][:, -1]]
+    normals += [] if d == 1 else [*linalg.inv(moments).T]
     size = [np.abs(normal).max() for normal in normals]
     return [
         -normal[:d] / normal[d] for normal, largest in zip(normals, size) if abs(normal[d]) > 1e-9 * largest
@@ -153,18 +153,21 @@ def _scan(points: Standardised) -> Array:
         normals = np.column_stack([np.cos(angle), np.sin(angle)])
     else:
         normals = np.random.default_rng(0).normal(size=(N_DIRECTIONS * d, d + 1))
-    chi2 = np.array([_profile_chi2(points, normal) for normal in normals])
+    chi2 = _profile_chi2(points, normals)
     if d > 1:
         return normals[np.argsort(chi2)[:N_KEPT]]
     return normals[(chi2 <= np.roll(chi2, 1)) & (chi2 < np.roll(chi2, -1))]
 
 
-def _profile_chi2(points: Standardised, normal: Array) -> float:
-    """Chi2 of the best line of this normal."""
-    along, last = normal[:-1], normal[-1]
-    variance = last**2 * points.y_var + np.einsum("nij,i,j->n", points.X_cov, along, along, optimize=True)
-    variance = np.maximum(variance + 2 * last * (points.xy_cov @ along), LEAST_VARIANCE)
-    distance, weight = points.X @ along + last * points.y, variance.min() / variance
+def _profile_chi2(points: Standardised, normals: Array) -> Array:
+    """Chi2 of the best line of each normal (m, d + 1), shape (m,)."""
+    along, last = normals[:, :-1], normals[:, -1]
+    pairs = (along[:, :, None] * along[:, None, :]).reshape(len(normals), -1)
+    variance = points.X_cov.reshape(len(points.y), -1) @ pairs.T + np.outer(points.y_var, last**2)
+    variance += 2 * (points.xy_cov @ along.T) * last
+    variance = np.maximum(variance, LEAST_VARIANCE)
+    least = variance.min(axis=0)
+    distance, weight = points.X @ along.T + np.outer(points.y, last), least / variance
     if points.intercept:
-        distance = distance - np.average(distance, weights=weight)
-    return float(np.sum(weight * distance**2) / variance.min())
+        distance -= np.sum(weight * distance, axis=0) / np.sum(weight, axis=0)
+    return np.sum(weight * distance**2, axis=0) / least
