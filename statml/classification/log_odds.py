@@ -71,7 +71,10 @@ class LogOddsClassifier(LinearParameters, DistributionClassifier):
         Gaussian
             With `variance_components` ``parameter`` and ``input``, and the joint `cov`.
         """
-        X = self._new_data(X, X_err=X_err)
+        return self._latent_dist(self._new_data(X, X_err=X_err), X_err, X_cov)
+
+    def _latent_dist(self, X: Array, X_err: Any, X_cov: Any) -> Gaussian:
+        """The same for X that is checked already."""
         stack = feature_covariance(len(X), X.shape[1], X_err, X_cov)
         A = design(X, self.fit_intercept)
         modes = A @ self._params_root()
@@ -103,7 +106,7 @@ class LogOddsClassifier(LinearParameters, DistributionClassifier):
         -------
         Categorical
         """
-        X = self._new_data(X, X_err=X_err, y_err=y_err, y_cov=y_cov)
+        self._new_data(X, X_err=X_err, y_err=y_err, y_cov=y_cov)
         latent = self.predict_latent_dist(X, X_err=X_err, X_cov=X_cov)
         variance = latent.std**2
         # Each class by itself, so that neither small probability is lost in 1 - p.
