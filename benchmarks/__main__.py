@@ -34,7 +34,19 @@ def _gls(quick: bool) -> dict[str, Any]:
     return gls.benchmark([10_000, 100_000, 1_000_000], [20, 50], 3)
 
 
-FAMILIES: dict[str, Callable[[bool], dict[str, Any]]] = {"regression": _regression, "gls": _gls}
+def _errors_in_variables(quick: bool) -> dict[str, Any]:
+    from benchmarks import errors_in_variables
+
+    if quick:
+        return errors_in_variables.benchmark([300, 1_000], 3)
+    return errors_in_variables.benchmark([1_000, 10_000, 100_000, 1_000_000], 3)
+
+
+FAMILIES: dict[str, Callable[[bool], dict[str, Any]]] = {
+    "regression": _regression,
+    "gls": _gls,
+    "errors_in_variables": _errors_in_variables,
+}
 
 
 def run(args: argparse.Namespace) -> int:

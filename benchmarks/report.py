@@ -16,6 +16,8 @@ COLOURS = {
     "scikit-learn": "#e0a030",
     "numpy": "#8a8f98",
     "scipy": "#5b8c5a",
+    "odrpack": "#c8553d",
+    "hyperfit": "#e0a030",
 }
 
 

@@ -17,7 +17,7 @@ from statml.regression.errors_in_variables.method import Measured
 Array = np.ndarray
 
 # Directions in which chi2 is looked at before the search, and how many of random ones start one.
-N_DIRECTIONS, N_KEPT = 128, 3
+N_DIRECTIONS, N_KEPT = 64, 3
 # What a variance of zero counts as there, in units of the spread.
 LEAST_VARIANCE = 1e-24
 

@@ -39,7 +39,7 @@ MAX_STEPS = 200
 # A step this small, squared and in standard errors of the parameters, is the last.
 LAST_STEP = 1e-16
 # Of more rows than this, starts are compared on an even selection.
-ROWS_TO_COMPARE_STARTS = 5000
+ROWS_TO_COMPARE_STARTS = 1000
 
 
 @dataclass(frozen=True)
