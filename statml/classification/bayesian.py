@@ -5,7 +5,7 @@ r"""Bayesian logistic regression: a normal prior, the posterior near its mode or
 The posterior of b has no closed form. Laplace's approximation replaces it by the normal
 distribution of the same mode and curvature (`statml.classification.laplace`), which
 gives log odds their variance a^T S_N a and the prior its evidence; ``method="mcmc"``
-draws from the posterior itself (`statml.classification.hamiltonian`).
+draws from the posterior itself (`statml.classification.posterior_draws`).
 
 Features with errors enter through the probability of each class averaged over what
 the true features may be (`statml.classification.likelihood`).
@@ -23,16 +23,17 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from statml.classification.bayesian_priors import PriorPrecision, fit_under
-from statml.classification.hamiltonian import Chains, sample
 from statml.classification.importance import LaplaceCheck, check_laplace
 from statml.classification.laplace import LogPosterior
 from statml.classification.likelihood import BernoulliRows
 from statml.classification.log_odds import ClassPrior, LogOddsClassifier, log_prior_shift
 from statml.classification.logistic_normal import Averaging, averaged_sigmoid
 from statml.classification.population import NormalPopulation
+from statml.classification.posterior_draws import posterior_draws
 from statml.compute import generator
 from statml.errors import InputError
 from statml.regression.predictive import design
+from statml.sampling.diagnostics import ESS_LIMIT, RHAT_LIMIT, ess, rhat
 from statml.uncertainty.empirical import Categorical, Samples
 from statml.uncertainty.measurement import feature_covariance
 from statml.uncertainty.parametric import Gaussian
@@ -42,8 +43,6 @@ Array = np.ndarray
 
 # With input_prior="flat", a warning where errors make up more of the spread along the slopes.
 WARN_RELIABILITY = 0.9
-# Convergence asked of the chains (Vehtari et al. 2021).
-WARN_RHAT, WARN_ESS = 1.01, 400
 # Log odds of all draws held at once, and draws used where each needs an average over the errors of X.
 _CHUNK, _DRAWS_WITH_ERRORS = 4_000_000, 1000
 
@@ -208,6 +207,8 @@ class BayesianLogisticRegression(LogOddsClassifier):
         shift = log_prior_shift(self.class_prior, self._two_classes(codes))
         self.prior_shift_ = float(shift[1] - shift[0])
         stack = feature_covariance(len(X), X.shape[1], X_err, X_cov)
+        if stack is not None and not np.any(stack.trace_with(np.eye(X.shape[1]))):
+            stack = None  # errors of zero are no errors, and the exact likelihood is cheaper
         self.population_ = None
         if stack is not None and self.input_prior == "gaussian":
             self.population_ = NormalPopulation.of(X, stack)
@@ -251,7 +252,7 @@ class BayesianLogisticRegression(LogOddsClassifier):
         """
         X, stack = self._features(X, X_err, X_cov)
         if self.method == "laplace":
-            return super().predict_latent_dist(X, X_cov=stack)
+            return self._latent_dist(X, None, stack)
         params = self._flat
         latent = params @ design(X, self.fit_intercept).T + self.prior_shift_
         parameter = latent.var(axis=0)
@@ -378,37 +379,31 @@ class BayesianLogisticRegression(LogOddsClassifier):
     def _rows(self, X: Array, codes: Array, stack: CovarianceStack | None) -> BernoulliRows:
         if stack is not None and self.population_ is not None:
             X, stack = self.population_.infer(X, stack)
-        return BernoulliRows(design(X, self.fit_intercept), codes, stack)
+        return BernoulliRows(design(X, self.fit_intercept), codes, stack, self.averaging)
 
     def _sample(self) -> None:
-        chains = sample(
-            self._posterior.with_gradient,
-            self.laplace_.mode,
-            self.laplace_.factor,
+        chain = posterior_draws(
+            self._posterior,
+            self.laplace_,
             chains=int(self.chains),
             draws=int(self.draws),
             warmup=int(self.warmup),
             rng=generator(self.random_state),
         )
-        self.draws_, self.acceptance_, self.rhat_, self.ess_ = (
-            chains.draws,
-            chains.acceptance,
-            chains.rhat,
-            chains.ess,
-        )
-        self.params_ = chains.flat.mean(axis=0)
-        gap = chains.flat - self.params_
+        self.draws_, self.acceptance_ = chain.draws, chain.acceptance
+        # Draws that do not vary (NaN) have not moved: no convergence either.
+        self.rhat_ = np.nan_to_num(np.atleast_1d(rhat(chain.draws)), nan=np.inf)
+        self.ess_ = np.atleast_1d(ess(chain.draws))
+        self.params_ = chain.flat.mean(axis=0)
+        gap = chain.flat - self.params_
         # The R of a QR decomposition: no covariance to be factorised.
         self._factor = np.asarray(np.linalg.qr(gap, mode="r")).T / np.sqrt(len(gap))
-        self._warn_of_chains(chains)
-
-    def _warn_of_chains(self, chains: Chains) -> None:
-        if np.max(chains.rhat) > WARN_RHAT or np.min(chains.ess) < WARN_ESS:
+        if np.max(self.rhat_) > RHAT_LIMIT or np.min(self.ess_) < ESS_LIMIT:
             warnings.warn(
-                f"the chains have split R-hat up to {np.max(chains.rhat):.3f} (good is below {WARN_RHAT}) and "
-                f"are worth {np.min(chains.ess):.0f} independent draws (good is {WARN_ESS}): raise draws or warmup",
+                f"the chains have split R-hat up to {np.max(self.rhat_):.3f} (good is below {RHAT_LIMIT}) and are "
+                f"worth {np.min(self.ess_):.0f} independent draws (good is {ESS_LIMIT}): raise draws or warmup",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=3,
             )
 
     def _warn_of_dilution(self, X: Array, stack: CovarianceStack) -> None:

@@ -9,8 +9,7 @@ says how many of the S draws still count, and the shape k of the largest weights
 whether even that can be trusted: above 0.7 the posterior has tails that Laplace's
 draws do not reach.
 
-References: Vehtari, Simpson, Gelman, Yao & Gabry (2024), JMLR 25, 72 (Pareto k);
-Zhang & Stephens (2009), Technometrics 51, 316 (its estimate).
+Reference: Vehtari, Simpson, Gelman, Yao & Gabry (2024), JMLR 25, 72 (Pareto k).
 """
 
 from __future__ import annotations
@@ -18,9 +17,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
 
 from statml.classification.laplace import LogPosterior, NormalApproximation
+from statml.sampling import WeightedDraws
+from statml.sampling.pareto import RELIABLE_K, smoothed_log_weights
 
 Array = np.ndarray
 
@@ -28,7 +28,6 @@ Array = np.ndarray
 _CHUNK = 4_000_000
 # Laplace's 68 and 95 % intervals were seen to hold above this share (see the tests of calibration).
 RELIABLE_FRACTION = 0.9
-RELIABLE_K = 0.7
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,51 +87,17 @@ def check_laplace(
     )
     step = max(_CHUNK // len(posterior.rows.target), 1)
     log_p = np.concatenate([posterior.value(draws[i : i + step]) for i in range(0, size, step)])
-    log_w = log_p - log_q
-    total = float(special.logsumexp(log_w))
-    weights = np.exp(log_w - total)
-    fraction = 1 / (size * float(np.sum(weights**2)))
-    mean = weights @ draws
-    std = np.sqrt(weights @ (draws - mean) ** 2)
+    weighted = WeightedDraws(draws, log_p - log_q, size)
+    mean = weighted.weights @ draws
+    std = np.sqrt(weighted.weights @ (draws - mean) ** 2)
+    fraction = weighted.ess / size
     return LaplaceCheck(
         effective_fraction=fraction,
-        pareto_k=pareto_shape(log_w),
-        log_evidence=total - float(np.log(size)),
+        pareto_k=smoothed_log_weights(weighted.log_weights)[1],
+        log_evidence=float(np.logaddexp.reduce(weighted.log_weights) - np.log(size)),
         log_evidence_err=float(np.sqrt((1 / fraction - 1) / size)),
         laplace_log_evidence=normal.log_evidence,
         params=mean,
         params_err=std,
         shift=(mean - normal.mode) / std,
     )
-
-
-def pareto_shape(log_weights: Array) -> float:
-    """Shape k of a generalised Pareto distribution of the largest weights.
-
-    The estimate of Zhang & Stephens (2009), with the weak prior at 1/2 of Vehtari et
-    al. (2024); -inf where the weights are all the same.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> heavy = -0.8 * np.log(np.random.default_rng(0).uniform(size=20_000))  # weights with tail shape 0.8
-    >>> bool(abs(pareto_shape(heavy) - 0.8) < 0.15)
-    True
-    """
-    size = len(log_weights)
-    tail = int(min(0.2 * size, 3 * np.sqrt(size)))
-    ordered = np.sort(log_weights - np.max(log_weights))
-    excess = np.exp(ordered[-tail:]) - np.exp(ordered[-tail - 1])
-    if tail < 5 or excess[-1] <= 0 or ordered[-1] - ordered[-tail] < 1e-12:
-        return float("-inf")
-    excess = np.maximum(excess, np.finfo(float).tiny)
-    # A grid of -k / scale, each weighed by its profile likelihood.
-    candidates = 30 + int(np.sqrt(tail))
-    place = np.arange(1, candidates + 1) - 0.5
-    quartile = excess[int(tail / 4 + 0.5) - 1]
-    theta = 1 / excess[-1] + (1 - np.sqrt(candidates / place)) / (3 * quartile)
-    shape = np.mean(np.log1p(-theta[:, None] * excess), axis=1)
-    profile = tail * (np.log(-theta / shape) - shape - 1)
-    chosen = float(special.softmax(profile) @ theta)
-    k = float(np.mean(np.log1p(-chosen * excess)))
-    return (tail * k + 10 * 0.5) / (tail + 10)

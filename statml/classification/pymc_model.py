@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from statml.classification.effective_log_odds import COARSE, PROBIT
 from statml.classification.laplace import LogPosterior
-from statml.classification.likelihood import PROBIT
 from statml.errors import MissingExtraError
 
 
@@ -25,10 +25,18 @@ def logistic_model(posterior: LogPosterior) -> Any:
     with pm.Model() as model:
         whitened = pm.Normal("whitened", 0, 1, shape=len(prior.mean))
         params = pm.Deterministic("params", prior.mean + pm.math.dot(prior.factor, whitened))
-        eta = pm.math.dot(rows.design, params)
-        if rows.stack is not None:
-            slopes = params[rows.first :]
-            pulled = pm.math.dot(rows.stack.to_dense(), slopes)  # S_i b, (n, d)
-            eta = eta / pm.math.sqrt(1 + PROBIT * pm.math.sum(pulled * slopes, axis=1))
-        pm.Bernoulli("y", logit_p=eta, observed=rows.target.astype(np.int64))
+        mean = pm.math.dot(rows.design, params)
+        observed = rows.target.astype(np.int64)
+        if rows.stack is None:
+            pm.Bernoulli("y", logit_p=mean, observed=observed)
+            return model
+        slopes = params[rows.first :]
+        pulled = pm.math.dot(rows.stack.to_dense(), slopes)  # S_i b, (n, d)
+        variance = pm.math.sum(pulled * slopes, axis=1)
+        if rows.averaging == "probit":
+            pm.Bernoulli("y", logit_p=mean / pm.math.sqrt(1 + PROBIT * variance), observed=observed)
+        else:
+            variances, weights = COARSE
+            z = mean[:, None] / pm.math.sqrt(variances + variance[:, None])
+            pm.Bernoulli("y", p=pm.math.dot(pm.math.invprobit(z), weights), observed=observed)
     return model

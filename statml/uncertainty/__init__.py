@@ -1,7 +1,6 @@
 """Covariances, predictive distributions, calibration: the ground every method stands on."""
 
 from statml.uncertainty.calibration import CalibrationReport, calibration_report, covered_fraction, pit
-from statml.uncertainty.chains import effective_size, split_rhat
 from statml.uncertainty.conformal import ConformalRegressor, Recalibrated
 from statml.uncertainty.covariance import Covariance
 from statml.uncertainty.cross_validation import (
@@ -46,7 +45,6 @@ __all__ = [
     "covered_fraction",
     "cross_predict_dist",
     "crps",
-    "effective_size",
     "jackknife",
     "log_score",
     "pit",
@@ -54,5 +52,4 @@ __all__ = [
     "rank_among",
     "rank_uniformity",
     "simulation_report",
-    "split_rhat",
 ]
