@@ -65,7 +65,7 @@ class DeferredLowRankCovariance(LowRankCovariance):
     """diag(v) + (A F)(A F)^T of predictions with a sparse design A."""
 
     def __init__(self, variance: Array, modes: ParameterModes) -> None:
-        self._variance = variance
+        self._base = DiagonalCovariance(variance)
         self._deferred = modes
 
     @property
@@ -112,12 +112,12 @@ def joint_covariance(
             return DeferredLowRankCovariance(total, modes)
         modes = modes.array
     if measured is None:
-        return LowRankCovariance(independent, modes)
+        return LowRankCovariance(DiagonalCovariance(independent), modes)
     if isinstance(measured, DiagonalCovariance):
-        return LowRankCovariance(independent + measured.variance(), modes)
+        return LowRankCovariance(DiagonalCovariance(independent + measured.variance()), modes)
     if isinstance(measured, LowRankCovariance):
         return measured.plus_diagonal(independent).plus_modes(modes)
-    return Covariance.dense(measured.to_dense() + np.diag(independent) + modes @ modes.T)
+    return LowRankCovariance(measured.plus_diagonal(independent), modes)
 
 
 def inflate(variance: Array, factor: float) -> Array:

@@ -45,22 +45,35 @@ def reduce_measured(
         if triangle is not None:
             return triangle
         X = X.toarray()
-    if covariance is None or isinstance(covariance, DiagonalCovariance):
-        weights = None if covariance is None else covariance.whiten(np.ones(len(y)))
-        return reduce_rows(X, y, intercept=intercept, weights=weights, device=device)
+    if covariance is None:
+        return reduce_rows(X, y, intercept=intercept, weights=None, device=device)
+    modes = None
     if isinstance(covariance, LowRankCovariance):
-        weights = covariance.independent.whiten(np.ones(len(y)))
-        return reduce_rows(X, y, intercept=intercept, weights=weights, device=device, modes=covariance.modes)
-    columns = X.shape[1] + intercept + 1
+        modes, covariance = covariance.modes, covariance.base
+    if isinstance(covariance, DiagonalCovariance):
+        weights = covariance.whiten(np.ones(len(y)))
+        return reduce_rows(X, y, intercept=intercept, weights=weights, device=device, modes=modes)
+    return _reduce_pieces(X, y, covariance, modes, intercept=intercept, device=device)
+
+
+def _reduce_pieces(
+    X: Array, y: Array, covariance: Covariance, modes: Array | None, *, intercept: bool, device: Namespace
+) -> Triangle:
+    """Whiten groups of rows that do not depend on each other but through `modes`, and reduce them."""
+    shared = 0 if modes is None else modes.shape[1]
+    first = shared + intercept
+    columns = first + X.shape[1] + 1
 
     def blocks() -> Iterator[Any]:
         for rows, whiten in covariance.pieces(device.block_rows(columns)):
             block = np.ones((len(y[rows]), columns))
-            block[:, int(intercept) : -1] = X[rows]
+            if modes is not None:
+                block[:, :shared] = modes[rows]
+            block[:, first:-1] = X[rows]
             block[:, -1] = y[rows]
             yield device.asarray(whiten(block))
 
-    return reduce_blocks(blocks(), len(y), columns, device=device)
+    return reduce_blocks(blocks(), len(y), columns, device=device, shared=shared)
 
 
 def refine_measured(

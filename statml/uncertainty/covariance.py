@@ -10,7 +10,7 @@ form       C                                                         cost of whi
 diagonal   diag(v)                                                   O(n)
 dense      any positive-definite matrix, or its Cholesky factor      O(n^3) once
 block      one dense block for each group of rows                    O(sum of m^3)
-low rank   diag(v) + U U^T, U of shape (n, k)                        O(n k^2)
+low rank   diag(v) + U U^T, U of shape (n, k); or blocks + U U^T     O(n k^2)
 ========== ========================================================= ==============
 
 ``C[rows]`` selects rows *and* columns, so a `Covariance` passed to ``fit``
@@ -112,18 +112,25 @@ class Covariance(ABC):
 
     @classmethod
     def low_rank(cls, variance: Any, modes: Any) -> Covariance:
-        """Independent variances (n,) plus common modes U (n, k): C = diag(variance) + U U^T."""
-        variance = finite_or_inf("variance", variance, 1)
-        modes = as_matrix("modes", modes)
-        if len(modes) != len(variance):
-            raise InputError(
-                f"modes has {len(modes)} rows and variance {len(variance)}; they must be equal in number"
-            )
-        if not np.all(np.isfinite(variance)):
-            raise InputError("variance of a low-rank covariance contains inf; accepted are finite values")
+        """Common modes U (n, k) on top of errors that are not shared by all: C = N + U U^T.
+
+        Parameters
+        ----------
+        variance : array (n,) or Covariance
+            Independent variances, N = diag(variance); or N itself, for example of blocks.
+        modes : array (n, k)
+        """
         from statml.uncertainty.low_rank import LowRankCovariance
 
-        return LowRankCovariance(variance, modes)
+        modes = as_matrix("modes", modes)
+        base = variance if isinstance(variance, Covariance) else cls.diagonal(variance)
+        if len(modes) != len(base):
+            raise InputError(
+                f"modes has {len(modes)} rows and variance {len(base)}; they must be equal in number"
+            )
+        if not np.all(np.isfinite(base.variance())):
+            raise InputError("variance of a low-rank covariance contains inf; accepted are finite values")
+        return LowRankCovariance(base, modes)
 
     # -- the interface every form fills -------------------------------------------
 

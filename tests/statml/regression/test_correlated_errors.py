@@ -32,6 +32,10 @@ def errors(form, n, rng):
         A = rng.normal(size=(n, n + 3))
         matrix = A @ A.T / n + 0.1 * np.eye(n)
         return Covariance.dense(matrix), matrix
+    if form == "low rank on blocks":
+        blocks, matrix = errors("block", n, rng)
+        modes = rng.normal(size=(n, 2))
+        return Covariance.low_rank(blocks, modes), matrix + modes @ modes.T
     sizes = [1, 4, n - 8, 3]
     matrix = np.zeros((n, n))
     blocks = []
@@ -43,7 +47,7 @@ def errors(form, n, rng):
     return Covariance.block(blocks)[order], matrix[np.ix_(order, order)]
 
 
-forms = pytest.mark.parametrize("form", ["block", "low rank", "dense"])
+forms = pytest.mark.parametrize("form", ["block", "low rank", "low rank on blocks", "dense"])
 
 
 @forms
@@ -114,6 +118,34 @@ def test_evidence_with_correlated_errors(form):
     assert_allclose(model.log_evidence_, expected, rtol=1e-10)
 
 
+@forms
+def test_predictions_hang_together(form):
+    """A S A^T + C of new rows, never as an n x n matrix but in the form of C."""
+    rng = np.random.default_rng(7)
+    C, matrix = errors(form, 20, rng)
+    X, new = rng.normal(size=(20, 2)), rng.normal(size=(20, 2))
+    model = LinearRegression().fit(X, rng.normal(size=20), y_cov=C)
+    p = model.predict_dist(new, X_err=0.3, y_cov=C)
+    A = np.column_stack([np.ones(20), new])
+    own = 0.09 * (np.sum(model.coef_**2) + np.trace(model.coef_cov_))
+    assert_allclose(
+        p.cov.to_dense(), A @ model.params_cov_ @ A.T + matrix + own * np.eye(20), rtol=1e-9, atol=1e-12
+    )
+
+
+def test_blocks_of_many_rows_are_predicted_jointly():
+    """20,000 rows: their matrix would take 3 GB."""
+    n = 20_000
+    rng = np.random.default_rng(8)
+    C = Covariance.block(np.tile(0.5 + np.eye(4), (n // 4, 1, 1)))
+    X = rng.normal(size=(n, 2))
+    y = X[:, 0] + C.sample(1, rng=rng)[0]
+    p = LinearRegression().fit(X, y, y_cov=C).predict_dist(X, y_cov=C)
+    # The density of what was drawn from it: chi2 of n degrees, 5 sigma.
+    assert abs(p.joint_log_prob(y) - p.joint_log_prob(p.mean) + n / 2) < 5 * np.sqrt(n / 2)
+    assert p.sample(2, rng=0).shape == (2, n)
+
+
 def test_generalised_least_squares_of_statsmodels():
     """GLS holds the whole matrix, so n is small; block errors of four sizes and a low-rank sum."""
     sm = pytest.importorskip("statsmodels.api")
@@ -121,7 +153,7 @@ def test_generalised_least_squares_of_statsmodels():
     n = 60
     X = rng.normal(size=(n, 3))
     y = X @ [1.0, 2.0, 3.0] + rng.normal(size=n)
-    for form in ("block", "low rank", "dense"):
+    for form in ("block", "low rank", "low rank on blocks", "dense"):
         C, matrix = errors(form, n, rng)
         theirs = sm.GLS(y, sm.add_constant(X), sigma=matrix).fit()
         ours = LinearRegression(absolute_errors=False).fit(X, y, y_cov=C)

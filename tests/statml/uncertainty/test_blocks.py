@@ -189,3 +189,23 @@ def test_low_rank_whitening_to_1e_10_over_several_steps():
     expected = values.T @ (scaled - np.tile(modes / variance[:, None], (40, 1)) @ shared)
     assert_allclose(white.T @ white, expected, rtol=1e-10, atol=1e-10 * np.max(expected))
     assert np.array_equal(values, kept)
+
+
+@quick
+@mixed
+def test_modes_on_top_of_blocks(sizes, seed):
+    """Plates with errors of their own, and a zero point of the whole survey."""
+    C, matrix, rng = build(sizes, seed)
+    n = len(matrix)
+    modes = rng.normal(size=(n, 2))
+    total, expected = Covariance.low_rank(C, modes), matrix + modes @ modes.T
+    values, added = rng.normal(size=(n, 3)), rng.uniform(0, 1, n)
+    assert_allclose(total.to_dense(), expected, **close)
+    assert_allclose(total.variance(), np.diag(expected), **close)
+    assert_allclose(total.solve(values), np.linalg.solve(expected, values), rtol=1e-8, atol=1e-9)
+    assert_allclose(total.logdet(), np.linalg.slogdet(expected)[1], **close)
+    assert_allclose(total.plus_diagonal(added).to_dense(), expected + np.diag(added), **close)
+    assert_allclose(total.times(2.0).to_dense(), 2 * expected, **close)
+    rows = rng.permutation(n)[: int(rng.integers(1, n + 1))]
+    assert_allclose(total[rows].to_dense(), expected[np.ix_(rows, rows)], **close)
+    assert total.sample(2, rng=0).shape == (2, n)
