@@ -42,10 +42,19 @@ def _errors_in_variables(quick: bool) -> dict[str, Any]:
     return errors_in_variables.benchmark([1_000, 10_000, 100_000, 1_000_000], 3)
 
 
+def _classification(quick: bool) -> dict[str, Any]:
+    from benchmarks import classification
+
+    if quick:
+        return classification.benchmark([1_000, 10_000], 8, 3)
+    return classification.benchmark([10_000, 100_000, 1_000_000], 20, 3)
+
+
 FAMILIES: dict[str, Callable[[bool], dict[str, Any]]] = {
     "regression": _regression,
     "gls": _gls,
     "errors_in_variables": _errors_in_variables,
+    "classification": _classification,
 }
 
 
