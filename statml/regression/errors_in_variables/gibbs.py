@@ -40,6 +40,8 @@ LONG_RUN = 3e8
 ENOUGH_DRAWS = 50
 # Rows for each of its parameters from which a component moves together with the line.
 FILLED = 5
+# Share of the moves of the line that are a random walk instead of a Newton step.
+WALKS = 0.2
 
 
 @dataclass(frozen=True)
@@ -161,8 +163,9 @@ def iterate(
     rows = Rows.of(points, labels, y, layout.k)
     posterior = Collapsed(rows, prior, layout, np.exp(state.log_inverse_a))
     phi = layout.pack(state.params, state.sigma2, state.centers, state.covs)
+    here = posterior.at(phi)
     for moving, drift, scale in proposals(layout, rows, rng):
-        phi, _ = metropolis(posterior, phi, moving, drift, scale, rng, settling=settling)
+        phi, here = metropolis(posterior, phi, here, moving, drift, scale, rng, settling=settling)
     params, sigma2, centers, factor = layout.unpack(phi)
     covs = factor @ np.swapaxes(factor, 2, 3)
     sigma2 = walk_of_scatter(rows, prior, layout, (params, sigma2, centers, covs), rng)
@@ -181,9 +184,13 @@ def proposals(layout: Layout, rows: Rows, rng: np.random.Generator) -> list[tupl
     filled = np.repeat(counts >= FILLED * layout.each, layout.each, axis=1)
     everything = np.concatenate([line, filled], axis=1)
     line_alone = np.concatenate([line, np.zeros_like(filled)], axis=1)
-    one, zero = np.ones(chains), np.zeros(chains)
-    walk = np.exp(rng.uniform(np.log(0.1), np.log(3.0), chains))
-    return [(everything, one, one), (line_alone, zero, walk)]
+    one = np.ones(chains)
+    walking = rng.random(chains) < WALKS
+    length = np.exp(rng.uniform(np.log(0.1), np.log(3.0), chains))
+    return [
+        (everything, one, one),
+        (line_alone, np.where(walking, 0, one), np.where(walking, length, one)),
+    ]
 
 
 def components(points: Points, layout: Layout, state: State, rng: np.random.Generator) -> tuple[Array, Array]:

@@ -36,6 +36,8 @@ from statml.regression.errors_in_variables.kelly_model import Moments, Points, f
 from statml.regression.errors_in_variables.kelly_prior import FullPrior
 
 Array = np.ndarray
+# Log density (C,), gradient (C, N) and information (C, N, N).
+Local = tuple[Array, Array, Array]
 
 # sigma below 1e-8 of its prior scale is zero for every purpose; a bound keeps a perfect line finite.
 SMALLEST, LARGEST = float(np.log(1e-8)), float(np.log(1e8))
@@ -194,7 +196,7 @@ class Collapsed:
     layout: Layout
     inverse_a: Array
 
-    def at(self, phi: Array) -> tuple[Array, Array, Array]:
+    def at(self, phi: Array) -> Local:
         """Log density up to a constant (C,), gradient (C, N) and information (C, N, N)."""
         layout, prior = self.layout, self.prior
         params, sigma2, centers, factor = layout.unpack(phi)
@@ -390,18 +392,21 @@ def _cholesky(matrix: Array) -> Array:
 def metropolis(
     posterior: Collapsed,
     phi: Array,
+    here: Local,
     moving: Array,
     drift: Array,
     scale: Array,
     rng: np.random.Generator,
     *,
     settling: bool,
-) -> tuple[Array, Array]:
+) -> tuple[Array, Local]:
     """One proposal for every chain.
 
     Parameters
     ----------
     phi : array (C, N)
+    here : tuple
+        ``posterior.at(phi)``.
     moving : array (C, N) of bool
         Entries that are proposed anew; chosen by what the step keeps, the labels.
     drift, scale : arrays (C,)
@@ -413,10 +418,10 @@ def metropolis(
     Returns
     -------
     phi : array (C, N)
-    accepted : array (C,) of bool
+    there : tuple
+        The posterior at it.
     """
     layout = posterior.layout
-    here = posterior.at(phi)
     leaving = _Proposal.at(phi, *here[1:], moving, drift, scale)
     proposed = leaving.draw(np.where(moving, rng.standard_normal(phi.shape), 0))
     inside = layout.scatter_inside(layout.unpack(proposed)[1], posterior.prior)
@@ -433,7 +438,12 @@ def metropolis(
     accepted = inside & (np.log(rng.random(len(phi))) < ratio)
     if settling:
         accepted |= inside & (gain > 0)
-    return np.where(accepted[:, None], proposed, phi), accepted
+    chosen = (
+        np.where(accepted, there[0], here[0]),
+        np.where(accepted[:, None], gradient, here[1]),
+        np.where(accepted[:, None, None], information, here[2]),
+    )
+    return np.where(accepted[:, None], proposed, phi), chosen
 
 
 def walk_of_scatter(

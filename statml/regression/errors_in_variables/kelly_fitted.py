@@ -146,8 +146,8 @@ class KellyLine(FittedLine):
         InputError
             ``marginal=False`` and a row whose error of X is zero in some direction.
         """
-        from statml.regression.errors_in_variables import kelly_pymc
+        from statml.regression.errors_in_variables.kelly_pymc import model
 
         if not isinstance(marginal, bool):
             raise InputError(f"marginal is {marginal!r}; accepted are True and False")
-        return kelly_pymc.model(self.rows, self.prior, self.posterior.weights.shape[2], marginal=marginal)
+        return model(self.rows, self.prior, self.posterior.weights.shape[2], marginal=marginal)
