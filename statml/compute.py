@@ -140,15 +140,17 @@ def _torch_qr_r(matrix: Any) -> Any:
     import torch
 
     rows, columns = matrix.shape
-    if rows > 2 * columns > 0:
-        norms = torch.linalg.vector_norm(matrix, dim=0)
-        norms = torch.where(norms > 0, norms, torch.ones_like(norms))
-        scaled = matrix / norms
-        first, failed = torch.linalg.cholesky_ex(scaled.T @ scaled, upper=True)
-        if not failed and float(torch.linalg.cond(first)) < GRAM_CONDITION:
-            almost = torch.linalg.solve_triangular(first, scaled, upper=True, left=False)
-            return torch.linalg.cholesky(almost.T @ almost, upper=True) @ first * norms
-    return torch.linalg.qr(matrix, mode="r")[1]
+    if rows <= 2 * columns or columns == 0:
+        return torch.linalg.qr(matrix, mode="r")[1]
+    # Powers of two near the lengths of the columns, so that scaling itself is exact.
+    norms = torch.linalg.vector_norm(matrix, dim=0)
+    scale = torch.exp2(torch.round(torch.log2(torch.where(norms > 0, norms, torch.ones_like(norms)))))
+    matrix /= scale
+    first, failed = torch.linalg.cholesky_ex(matrix.T @ matrix, upper=True)
+    if failed or not float(torch.linalg.cond(first)) < GRAM_CONDITION:
+        return torch.linalg.qr(matrix, mode="r")[1] * scale
+    almost = torch.linalg.solve_triangular(first, matrix, upper=True, left=False)
+    return torch.linalg.cholesky(almost.T @ almost, upper=True) @ first * scale
 
 
 @cache
