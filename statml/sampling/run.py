@@ -196,9 +196,7 @@ class _Run:
         self.state = restore(self.state, checkpoint.state)
         self.done, self.random = checkpoint.step, checkpoint.random
         self.rng.bit_generator.state = checkpoint.random
-        kept = self.kept
-        if kept > self.draws:
-            self.done = self.warmup + self.draws
+        kept = self.kept  # may be more than is asked for: then the file keeps them, and no step is left
         for name, value in checkpoint.record.items():
             self.record[name] = np.empty((max(self.draws, kept), *value.shape[1:]), value.dtype)
             self.record[name][:kept] = value
