@@ -16,7 +16,7 @@ from sklearn.base import clone
 
 import statml
 from statml.errors import InputError, InputTypeError
-from statml.regression import LinearRegression, Orthogonal, York
+from statml.regression import Kelly, LinearRegression, Orthogonal, York
 from statml.uncertainty import Covariance, CovarianceStack, PredictiveDistribution
 from statml.uncertainty.contract import DistributionRegressor
 from statml.uncertainty.distributions import COMPONENTS
@@ -58,6 +58,8 @@ SETTINGS = {
         {"method": Orthogonal()},
         {"method": Orthogonal(scatter=True)},
         {"method": Orthogonal(scatter=True, outliers=True), "random_state": 0},
+        {"method": Kelly(2, warmup=60, draws=10), "random_state": 0},
+        {"method": Kelly(1, warmup=60, draws=10), "fit_intercept": False, "random_state": 0},
     ],
     "NormalInverseGammaRegression": [{}, {"prior_cov": 4.0, "noise_df": 3.0}, {"prior_cov": np.inf}],
     "RidgeRegression": [{}, {"alpha": "loo"}, {"alpha": "evidence"}, {"alpha": 2.0, "absolute_errors": False}],
