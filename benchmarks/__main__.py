@@ -50,11 +50,20 @@ def _classification(quick: bool) -> dict[str, Any]:
     return classification.benchmark([10_000, 100_000, 1_000_000], 20, 3)
 
 
+def _robust(quick: bool) -> dict[str, Any]:
+    from benchmarks import robust
+
+    if quick:
+        return robust.benchmark([300, 1_000], 3, 3)
+    return robust.benchmark([1_000, 10_000, 100_000], 5, 3)
+
+
 FAMILIES: dict[str, Callable[[bool], dict[str, Any]]] = {
     "regression": _regression,
     "gls": _gls,
     "errors_in_variables": _errors_in_variables,
     "classification": _classification,
+    "robust": _robust,
 }
 
 

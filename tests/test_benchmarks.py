@@ -73,6 +73,15 @@ def test_a_wrong_answer_is_never_timed(wrong: str) -> None:
             check(right, Answer(**values))
 
 
+def test_robust_maxima_are_those_of_the_peers() -> None:
+    from benchmarks import robust
+
+    record = robust.benchmark([400], 2, 1)
+    assert [entry["problem"] for entry in record["measurements"]] == ["Student t", "mixture"]
+    for entry in record["measurements"]:
+        assert max(max(each.values()) for each in entry["differences"].values()) < 5e-3
+
+
 def test_repeats_are_interleaved_and_the_fastest_peer_counts() -> None:
     from benchmarks.measurement import Answer, Competitor, Cost, measure, ratio_to_fastest_peer
 

@@ -39,7 +39,7 @@ def fit_mixture(rows: Rows, lines: list[Array], scatter: float | None) -> tuple[
     lines : list of arrays (p,)
         Where to start.
     """
-    student, heavy = fit_student(rows, lines, scatter, None)
+    student, heavy = fit_student(rows.few(), lines, scatter, None)
     robust_line, shape = student.split(heavy.theta)
     s = float(student.unpack(shape)[0])
     error = float(np.sqrt(np.median(rows.variance)))

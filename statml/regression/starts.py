@@ -21,8 +21,6 @@ Array = np.ndarray
 
 RANDOM_LINES = 200
 KEPT_LINES = 3
-# Rows on which the random lines are judged.
-JUDGED_ROWS = 2000
 # A normal's standard deviation over its median absolute value.
 MAD_TO_STD = 1.4826
 
@@ -73,17 +71,18 @@ def lines(rows: Rows, rng: np.random.Generator) -> list[Array]:
     n, p = rows.A.shape
     # Beside an exact row all others would count for nothing; a start need not be that sure.
     exact = np.any(rows.variance == 0)
-    std = np.sqrt(rows.variance + (float(rows.variance.mean()) or 1.0) * exact)
+    floor = (float(rows.variance.mean()) or 1.0) if exact else 0.0
+    std = np.sqrt(rows.variance + floor)
     usual = rows.weighted_line(std**-2)
     if n <= p + 1:
         return [usual]
     few = np.array([rng.choice(n, p + 1, replace=False) for _ in range(RANDOM_LINES)])
     white = 1 / std[few]
     drawn = np.linalg.pinv(rows.A[few] * white[:, :, None]) @ (rows.y[few] * white)[:, :, None]
-    judged = rng.choice(n, JUDGED_ROWS, replace=False) if n > JUDGED_ROWS else np.arange(n)
-    residual = (rows.y[judged, None] - rows.A[judged] @ drawn[:, :, 0].T) / std[judged, None]
-    order = np.argsort(np.median(np.abs(residual), axis=0))
-    return [usual, *drawn[order[:KEPT_LINES], :, 0]]
+    judges = rows.few()
+    residual = judges.y[:, None] - judges.A @ drawn[:, :, 0].T
+    size = np.median(np.abs(residual) / np.sqrt(judges.variance + floor)[:, None], axis=0)
+    return [usual, *drawn[np.argsort(size)[:KEPT_LINES], :, 0]]
 
 
 def first_scatter(rows: Rows, line: Array) -> float:
