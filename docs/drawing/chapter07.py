@@ -32,7 +32,7 @@ class Stars(NamedTuple):
 
 def logistic_regression() -> Figure:
     """Four panels, all of them real stars."""
-    figure = Figure(figsize=(10.4, 8.2), layout="constrained")
+    figure = Figure(figsize=(9.6, 7.6), layout="constrained")
     panels = figure.subplots(2, 2).ravel()
     stars = _stars()
     _log_odds(panels[0], stars)

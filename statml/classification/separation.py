@@ -167,8 +167,9 @@ def separation_sentence(found: Separation, names: list[str], classes: Array) -> 
     """One sentence: which classes, how, by which columns, what was done, and what to do."""
     shown = ", ".join(names[j] for j in found.columns[:6]) + (", ..." if len(found.columns) > 6 else "")
     labels = ", ".join(map(str, classes[:6])) + (", ..." if len(classes) > 6 else "")
+    bayes = ", or use BayesianLogisticRegression" if len(classes) == 2 else ""
     return (
         f"the classes {labels} are {found.kind} separated by {shown or 'the constant'}, so the likelihood has no "
         "maximum and its coefficients would grow without bound; fitted is a weak penalty instead: choose one "
-        "(alpha > 0), or use BayesianLogisticRegression"
+        f"(alpha > 0){bayes}"
     )
