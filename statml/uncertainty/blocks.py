@@ -187,10 +187,14 @@ def grouped(blocks: Sequence[Any] | Array) -> list[EqualBlocks]:
         raise InputError("blocks is empty; give at least one square matrix")
     if isinstance(blocks, np.ndarray) and blocks.ndim == 3:
         as_square("blocks[0]", blocks[0])  # one shape for all
+        if blocks.shape[1] == 0:
+            raise InputError("blocks[0] has no rows; accepted are blocks of 1 row or more")
         rows = np.arange(blocks.shape[0] * blocks.shape[1]).reshape(blocks.shape[:2])
         return [_checked(rows, np.asarray(blocks, dtype=float), np.arange(len(blocks)))]
     matrices = [_float_matrix(i, block) for i, block in enumerate(blocks)]
     sizes = np.array([len(matrix) for matrix in matrices])
+    if not np.all(sizes > 0):
+        raise InputError(f"blocks[{int(np.argmin(sizes))}] has no rows; accepted are blocks of 1 row or more")
     starts = np.cumsum(sizes) - sizes
     groups = []
     for size in np.unique(sizes):
@@ -216,21 +220,21 @@ def selected(groups: list[EqualBlocks], rows: Array) -> list[EqualBlocks]:
         group_of[group.rows] = number
         block_of[group.rows] = np.arange(len(group.rows))[:, None]
         place_in[group.rows] = np.arange(group.size)
+    group_of, block_of, place_in = group_of[rows], block_of[rows], place_in[rows]
     # Chosen rows of one block side by side, in the order they were asked for.
-    order = np.lexsort((block_of[rows], group_of[rows]))
-    labels = np.column_stack([group_of[rows], block_of[rows]])[order]
-    starts = np.flatnonzero(np.r_[True, np.any(np.diff(labels, axis=0) != 0, axis=1)])
-    counts = np.diff(np.r_[starts, len(rows)])
+    order = np.lexsort((block_of, group_of))
+    changes = (np.diff(group_of[order]) != 0) | (np.diff(block_of[order]) != 0)
+    starts = np.flatnonzero(np.r_[True, changes])
+    counts, source = np.diff(np.r_[starts, len(rows)]), group_of[order[starts]]
     chosen = []
     for count in np.unique(counts):
         positions, matrices = [], []
         for number, group in enumerate(groups):
-            firsts = starts[(counts == count) & (labels[starts, 0] == number)]
+            firsts = starts[(counts == count) & (source == number)]
             if len(firsts) == 0:
                 continue
             position = order[firsts[:, None] + np.arange(count)]
-            local = place_in[rows][position]
-            block = block_of[rows][position[:, 0]]
+            local, block = place_in[position], block_of[position[:, 0]]
             positions.append(position)
             matrices.append(group.matrices[block[:, None, None], local[:, :, None], local[:, None, :]])
         together = np.concatenate(matrices)

@@ -136,6 +136,8 @@ BAD = np.array([[1.0, 2.0], [2.0, 1.0]])
         ([np.eye(2), np.ones((2, 3))], r"blocks\[1\] has shape \(2, 3\)"),
         ([np.eye(2), 3.0], r"blocks\[1\] has shape \(\); accepted is a matrix"),
         (np.zeros((0, 2, 2)), "blocks is empty"),
+        (np.zeros((3, 0, 0)), r"blocks\[0\] has no rows"),
+        ([np.eye(2), np.zeros((0, 0))], r"blocks\[1\] has no rows"),
     ],
 )
 def test_refusals_name_the_block(blocks, sentence):
