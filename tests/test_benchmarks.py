@@ -122,3 +122,15 @@ def test_unknown_family() -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("python -m benchmarks: name is 'cosmology'; accepted are regression, ")
     assert done.stderr.count("\n") == 1
+
+
+def test_lines_with_errors_in_both_coordinates_are_those_of_the_peers() -> None:
+    from benchmarks import errors_in_variables
+
+    for name, build in errors_in_variables.PROBLEMS.items():
+        ours, *peers = build(*errors_in_variables.simulate(300, name))
+        for peer in peers:
+            # Raises beyond a hundredth of a standard error: the peers stop at their default tolerances
+            # (tests/peers compares them with tight ones).
+            found = errors_in_variables.close(ours.fit(), peer.fit())
+            assert 0 < found["params"] <= errors_in_variables.CLOSE, name
