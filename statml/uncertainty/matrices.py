@@ -33,7 +33,8 @@ def added_variance(name: str, value: Any, n: int) -> Array:
 def refuse_repeats(rows: Array) -> None:
     """Raise `InputError` where a row is selected twice."""
     # Their errors are fully correlated; rounding alone would decide whether Cholesky notices.
-    if len(np.unique(rows)) < len(rows):
+    # Counting is many times quicker than sorting or hashing a million rows.
+    if len(rows) > 0 and np.max(np.bincount(rows)) > 1:
         raise InputError(
             "rows of a block or dense covariance are selected twice, which makes it singular; "
             "accepted are distinct rows"
