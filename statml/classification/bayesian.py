@@ -111,15 +111,26 @@ class BayesianLogisticRegression(LogOddsClassifier):
 
     Notes
     -----
-    With errors of X in `fit`, each row has the probability sigma(kappa(b^T S_i b) a_i^T b).
-    Under the flat prior that undoes the flattening by the sigmoid, but not the dilution
-    by true features that are less spread than measured ones; a warning says so where it
-    matters, and "gaussian" undoes both. In 500 simulations of slope 2 for a feature of
-    unit spread with errors of 0.5, ignoring them gives 1.39, "flat" 1.54, "gaussian" 1.97;
-    for true features uniform over (-4, 4) with errors of 0.7 it is 1.39, 1.80, 1.98.
+    With errors of X in `fit`, the probability of each row is averaged over what its true
+    features may be. Under the flat prior that undoes the flattening by the sigmoid, but not
+    the dilution by measured features that spread more than true ones; a warning says so
+    where it matters. "gaussian" undoes both where the true features are about normal. Mean
+    slopes of 500 simulations of 1,000 rows, truth 2.00, Monte Carlo error 0.01:
 
-    Laplace's approximation is normal and the posterior is skewed, by about the share of
-    parameters in the rows; `check_laplace` measures it.
+    ============================  =======  ====  ========
+    true features, errors         ignored  flat  gaussian
+    ============================  =======  ====  ========
+    N(0, 1), 0.3 to 0.7           1.38     1.56  2.00
+    uniform (-4, 4), 0.4 to 1.0   1.54     1.99  2.22
+    ============================  =======  ====  ========
+
+    With ``averaging="probit"`` the 1.99 is 2.15: the approximation is poor where errors
+    are wider than the boundary.
+
+    Laplace's approximation is normal and the posterior is skewed; `check_laplace` measures
+    it. Simulation-based calibration holds from 20 rows a parameter for up to 5 parameters
+    and from 50 for 10; 100 rows for 10 are rejected, and of 200 the 68 % intervals cover 66 %. The prior width and
+    the population of the features are point estimates.
 
     Examples
     --------
@@ -128,7 +139,7 @@ class BayesianLogisticRegression(LogOddsClassifier):
     >>> giant = np.array([0, 0, 0, 0, 1, 1, 1, 1])       # separated: no maximum of the likelihood
     >>> model = BayesianLogisticRegression(prior_precision=0.01).fit(colour, giant)
     >>> model.predict_proba([[0.2], [0.85]]).round(2)
-    array([[0.98, 0.02],
+    array([[0.93, 0.07],
            [0.5 , 0.5 ]])
     """
 
