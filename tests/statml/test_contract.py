@@ -62,7 +62,12 @@ SETTINGS = {
         {"method": Kelly(1, warmup=60, draws=10), "fit_intercept": False, "random_state": 0},
     ],
     "NormalInverseGammaRegression": [{}, {"prior_cov": 4.0, "noise_df": 3.0}, {"prior_cov": np.inf}],
-    "RidgeRegression": [{}, {"alpha": "loo"}, {"alpha": "evidence"}, {"alpha": 2.0, "absolute_errors": False}],
+    "RidgeRegression": [
+        {},
+        {"alpha": "loo"},
+        {"alpha": "evidence"},
+        {"alpha": 2.0, "absolute_errors": False},
+    ],
     "ConformalRegressor": [{"estimator": LinearRegression(), "random_state": 0}],
 }
 
@@ -155,7 +160,12 @@ def check_prediction(p, n):
 
 def test_the_walk_finds_the_estimators():
     names = {estimator.__name__ for estimator in public_estimators()}
-    assert {"LinearRegression", "BayesianLinearRegression", "ConformalRegressor", "ErrorsInVariables"} <= names
+    assert {
+        "LinearRegression",
+        "BayesianLinearRegression",
+        "ConformalRegressor",
+        "ErrorsInVariables",
+    } <= names
 
 
 @every_estimator

@@ -9,7 +9,7 @@ share the square of that, which the binomial leaves out.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,7 @@ class Case:
     fits: int = 300
     told: float = 1.0
     errors_of_x: bool = False
+    rows: int = N
 
     def ranks(self, fits, seed=0):
         """F(truth) of the slope (fits,) and of new observed values (20 fits,)."""
@@ -79,7 +80,7 @@ class Case:
         slope, new = [], []
         for _ in range(fits):
             slopes = self.truth.slope_width * rng.normal(size=2)
-            X, y, err = self.truth.draw(rng, N, slopes)
+            X, y, err = self.truth.draw(rng, self.rows, slopes)
             of_x = {"X_err": self.told * self.truth.X_err} if self.errors_of_x else {}
             model = self.estimator.fit(X, y, y_err=self.told * err, **of_x)
             slope.append(stats.norm.cdf((slopes[0] - model.coef_[0]) / model.coef_err_[0]))
@@ -154,14 +155,31 @@ def test_the_same_check_sees_what_is_wrong(name):
     assert misses(case.ranks(case.fits))
 
 
+THOUSAND = OWN_MODEL | {"robust, mixture": replace(OWN_MODEL["robust, mixture"], rows=400)}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", OWN_MODEL)
+@pytest.mark.parametrize("name", THOUSAND)
 def test_intervals_hold_with_a_thousand_fits(name, record_property):
-    ranks = OWN_MODEL[name].ranks(1000, seed=1)
+    ranks = THOUSAND[name].ranks(1000, seed=1)
     for what, u in zip(("slope", "new"), ranks):
         for level in LEVELS:
-            record_property(f"{what}_{level}", float(np.mean(np.abs(u - 0.5) < level / 2)))
+            record_property(f"{what}_{level}", covered(u, level))
     assert not misses(ranks)
+
+
+@pytest.mark.slow
+def test_the_mixture_is_a_little_narrow_with_fifteen_outliers(record_property):
+    """The documented weakness: what fifteen rows say of the outliers' place is taken as known."""
+    slope, new = OWN_MODEL["robust, mixture"].ranks(1000, seed=1)
+    record_property("new_0.95", covered(new, 0.95))
+    assert 0.935 < covered(new, 0.95) < 0.95
+    assert misses((slope, new))  # when this passes, take the note in the class away
+    assert not misses((slope, slope))
+
+
+def covered(u, level):
+    return float(np.mean(np.abs(u - 0.5) < level / 2))
 
 
 def test_relative_errors_do_not_care():
