@@ -162,10 +162,7 @@ def _exact_projection(columns: Any, r: Array) -> Array:
     product, rounding = _two_product(columns.data, r[columns.indices])
     edges = columns.indptr
     return np.array(
-        [
-            math.fsum(np.concatenate([product[low:high], rounding[low:high]]))
-            for low, high in pairwise(edges)
-        ]
+        [math.fsum(np.concatenate([product[low:high], rounding[low:high]])) for low, high in pairwise(edges)]
     )
 
 

@@ -17,9 +17,9 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from statml.errors import InputError
+from statml.plain_numbers import refuse_quantity
 from statml.regression.bayesian import BayesianLinearRegression
 from statml.uncertainty.conformal import ConformalRegressor
-from statml.plain_numbers import refuse_quantity
 
 Array = np.ndarray
 
