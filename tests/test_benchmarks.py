@@ -134,3 +134,16 @@ def test_lines_with_errors_in_both_coordinates_are_those_of_the_peers() -> None:
             # (tests/peers compares them with tight ones).
             found = errors_in_variables.close(ours.fit(), peer.fit())
             assert 0 < found["params"] <= errors_in_variables.CLOSE, name
+
+
+def test_classes_are_those_of_the_peers() -> None:
+    from benchmarks import classification
+
+    record = classification.benchmark([400], 3, 1)
+    assert [entry["problem"] for entry in record["measurements"]] == ["two classes", "four classes"]
+    for entry in record["measurements"]:
+        assert len(entry["costs"]) == 4 and len(entry["differences"]) == 3
+        by_newton = [
+            max(each.values()) for label, each in entry["differences"].items() if "lbfgs" not in label
+        ]
+        assert max(by_newton) < classification.SAME
