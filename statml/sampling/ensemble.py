@@ -18,6 +18,7 @@ Foreman-Mackey et al. (2013), PASP 125, 306. arXiv:2506.12230, chapter 13.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -112,7 +113,8 @@ class Ensemble(Sampler):
             moving, standing = halves[0][:, side], halves[0][:, 1 - side]
             proposed, log_factor = draw(side, moving, standing)
             value = target.value(proposed if len(shape) > 2 else proposed[0])
-            gain = value - halves[1][:, side] + log_factor
+            gain = value - halves[1][:, side]
+            gain += log_factor
             take = threshold[side] < gain
             np.copyto(moving, proposed, where=take[..., None])
             np.copyto(halves[1][:, side], value, where=take)
@@ -122,14 +124,20 @@ class Ensemble(Sampler):
     def _stretch(self, uniform: Array, k: int, clock: Clock, rng: np.random.Generator) -> _Draw:
         """Both halves' stretches and partners from uniform numbers (2, 2, groups, half)."""
         half = uniform.shape[3]
-        root = 1 / np.sqrt(self.a) + uniform[0] * (np.sqrt(self.a) - 1 / np.sqrt(self.a))
-        log_factor = (2 * (k - 1)) * np.log(root)
+        low = 1 / math.sqrt(self.a)
+        root = uniform[0] * (math.sqrt(self.a) - low)
+        root += low
+        log_factor = np.log(root)
+        log_factor *= 2 * (k - 1)
         stretch = (root * root)[..., None]
         partner = (uniform[1] * half).astype(np.intp)
 
         def draw(side: int, moving: Array, standing: Array) -> tuple[Array, Array]:
             other = _chosen(standing, partner[side])
-            return other + stretch[side] * (moving - other), log_factor[side]
+            new = moving - other
+            new *= stretch[side]
+            new += other
+            return new, log_factor[side]
 
         return draw
 
@@ -151,5 +159,5 @@ class Ensemble(Sampler):
 def _chosen(standing: Array, index: Array) -> Array:
     """Walker index[g, i] of group g, for all g and i."""
     if len(standing) == 1:
-        return standing[:, index[0]]
+        return standing[0].take(index[0], axis=0)[None]
     return np.take_along_axis(standing, index[..., None], axis=1)

@@ -183,13 +183,13 @@ class _Run:
     def _keep(self, place: int, state: Any) -> None:
         record = self.record
         if not record:
-            shown = {"points": state.points, "log_prob": state.log_prob, **_named(state.statistics)}
+            shown = {"points": state.points, "log_prob": state.log_prob, **state.statistics}
             for name, value in shown.items():
                 record[name] = np.empty((self.draws, *value.shape), value.dtype)
         record["points"][place] = state.points
         record["log_prob"][place] = state.log_prob
         for name, value in state.statistics.items():
-            record["statistics." + name][place] = value
+            record[name][place] = value
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Stand where the checkpoint was written."""
@@ -205,20 +205,15 @@ class _Run:
         """What was drawn, chains first."""
         kept = min(self.kept, self.draws)
         record = {name: np.swapaxes(value[:kept], 0, 1) for name, value in self.record.items()}
-        start = "statistics."
         chain = Chain(
             draws=record.pop("points"),
             names=self.names,
             log_prob=record.pop("log_prob"),
-            statistics={name[len(start) :]: value for name, value in record.items()},
+            statistics=record,
             dependent=self.method.dependent,
             sampler=self.method.name,
         )
         return replace(chain, temperatures=getattr(self.method, "ladder", None))
-
-
-def _named(statistics: dict[str, Array]) -> dict[str, Array]:
-    return {"statistics." + name: value for name, value in statistics.items()}
 
 
 class _Saved:

@@ -103,8 +103,7 @@ class NumpyTarget(Target):
         values = self.function(flat) if self.vectorized else np.array([self._one(point) for point in flat])
         if type(values) is not np.ndarray or values.dtype != np.float64 or values.shape != flat.shape[:1]:
             values = self._as_values(values, len(flat))
-        total = values.sum()
-        if not total < np.inf:  # false for +inf and NaN; the single entries only then
+        if not np.add.reduce(values) < np.inf:  # false for +inf and NaN; the single entries only then
             self._refuse(flat, values)
         return values if points.ndim == 2 else values.reshape(points.shape[:-1])
 
