@@ -58,13 +58,31 @@ def _robust(quick: bool) -> dict[str, Any]:
     return robust.benchmark([1_000, 10_000, 100_000], 5, 3)
 
 
+def _kelly(quick: bool) -> dict[str, Any]:
+    from benchmarks import kelly
+
+    if quick:
+        return kelly.benchmark(300, *[kelly.Length(2 if i else 4, 300, 300) for i in range(3)])
+    return kelly.benchmark(10_000, kelly.OURS, kelly.MARGINAL, kelly.LATENT)
+
+
 FAMILIES: dict[str, Callable[[bool], dict[str, Any]]] = {
     "regression": _regression,
     "gls": _gls,
     "errors_in_variables": _errors_in_variables,
     "classification": _classification,
     "robust": _robust,
+    "kelly": _kelly,
 }
+
+
+def _layout(name: str) -> tuple[Callable[[dict[str, Any]], str], Callable[[dict[str, Any], Path], None]]:
+    """How a record is printed and drawn."""
+    if name == "kelly":  # effective samples a second, not seconds against n
+        from benchmarks import kelly
+
+        return kelly.tables, kelly.draw
+    return report.tables, report.draw
 
 
 def run(args: argparse.Namespace) -> int:
@@ -76,10 +94,11 @@ def run(args: argparse.Namespace) -> int:
     records = []
     for name in args.names or FAMILIES:
         record = FAMILIES[name](args.quick)
-        paths = report.save(record, folder)
+        tables, draw = _layout(name)
+        paths = report.save(record, folder, draw)
         records.append(record)
         if not args.json:
-            print(report.tables(record))
+            print(tables(record))
             print("saved " + ", ".join(map(str, paths)))
     if args.json:
         console.print_json(records)

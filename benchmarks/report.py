@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -118,10 +119,12 @@ def draw(record: dict[str, Any], path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
-def save(record: dict[str, Any], folder: Path) -> list[Path]:
+def save(
+    record: dict[str, Any], folder: Path, picture_of: Callable[[dict[str, Any], Path], None] = draw
+) -> list[Path]:
     """Write NAME.json and NAME.png; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     numbers, picture = folder / f"{record['family']}.json", folder / f"{record['family']}.png"
-    draw(record, picture)
+    picture_of(record, picture)
     numbers.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return [numbers, picture]

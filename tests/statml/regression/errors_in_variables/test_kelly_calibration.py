@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from statml.regression.errors_in_variables import gibbs
 from statml.regression.errors_in_variables.gibbs import first_state, inverse_wishart, sample
 from statml.regression.errors_in_variables.kelly_model import Points
 from statml.regression.errors_in_variables.kelly_prior import FullPrior
@@ -101,6 +102,7 @@ def test_the_true_slope_is_covered(rho, record_property):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize(
     ("n", "d", "rho"), [(50, 1, 0.0), (100, 1, 0.0), (60, 1, 0.7), (80, 2, 0.0), (80, 2, 0.5)]
 )
@@ -217,7 +219,14 @@ def test_the_posterior_is_calibrated():
     assert calibrated(ranks(200, draws=49, thin=6))
 
 
+def test_the_posterior_is_calibrated_where_rows_are_many(monkeypatch):
+    """With the sparser iteration that data sets of thousands of rows get, here for 30."""
+    monkeypatch.setattr(gibbs, "MANY_ROWS", 0)
+    assert calibrated(ranks(120, n=30, draws=49, thin=9, seed=7))
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize(("d", "limits"), [(1, False), (1, True), (2, False)])
 def test_the_posterior_is_calibrated_in_2000_simulations(d, limits):
     u = ranks(2000, d=d, limits=limits)
@@ -226,6 +235,7 @@ def test_the_posterior_is_calibrated_in_2000_simulations(d, limits):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("misstated", [0.8, 1.2])
 def test_errors_misstated_by_20_percent_are_rejected(misstated):
     u = ranks(2000, misstated=misstated)
@@ -234,6 +244,7 @@ def test_errors_misstated_by_20_percent_are_rejected(misstated):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_a_misspecified_model_is_rejected():
     """Scatter with Cauchy tails."""
     u = ranks(2000, tails=1.0)
