@@ -107,8 +107,8 @@ def draw(
             return free(torch.from_numpy(np.ascontiguousarray(z))).numpy()
 
     gradient = {
-        "nuts": NUTS(target_accept=0.9, dense=model.dense),
-        "hmc": HMC(target_accept=0.9, dense=model.dense),
+        "nuts": NUTS(target_accept=0.95, dense=model.dense),
+        "hmc": HMC(target_accept=0.95, dense=model.dense),
     }
     if name in gradient:
         start = model.starts(free, chains, 1.0, seed)
