@@ -35,7 +35,8 @@ class RidgeRegression(ScaledErrorsRegressor):
     alpha : "gcv", "loo", "evidence" or float >= 0
         The penalty. "gcv" minimises generalised cross-validation, "loo" the closed-form
         leave-one-out error (independent errors only), "evidence" maximises the marginal
-        likelihood. 0 is `LinearRegression`.
+        likelihood. 0 is `LinearRegression`. "gcv" spreads the leverage evenly over the
+        rows: where a few odd rows have nearly all of it, take "loo".
     fit_intercept : bool
         Fit a constant, which is not penalised.
     standardise : bool
