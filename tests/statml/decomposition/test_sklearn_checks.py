@@ -2,12 +2,14 @@
 
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from statml.decomposition import PCA
+from statml.decomposition import PCA, HeteroscedasticPCA
 
 ESTIMATORS = [
     PCA(),
     PCA(2, solver="full"),
     PCA(1, solver="randomized"),
+    HeteroscedasticPCA(1),
+    HeteroscedasticPCA(1, scatter=0.1),
 ]
 
 
