@@ -47,9 +47,9 @@ class Length:
     draws: int
 
 
-OURS = Length(4, 300, 1500)
-MARGINAL = Length(4, 500, 500)
-LATENT = Length(2, 500, 400)
+OURS = Length(4, 500, 2000)
+MARGINAL = Length(2, 500, 500)
+LATENT = Length(2, 500, 1000)
 
 
 def benchmark(n: int, ours: Length, marginal: Length, latent: Length) -> dict[str, Any]:

@@ -147,3 +147,16 @@ def test_classes_are_those_of_the_peers() -> None:
             max(each.values()) for label, each in entry["differences"].items() if "lbfgs" not in label
         ]
         assert max(by_newton) < classification.SAME
+
+
+@pytest.mark.slow
+def test_kelly_agrees_with_pymc_before_rates_are_compared(tmp_path: Path) -> None:
+    from benchmarks import kelly, report
+
+    record = kelly.benchmark(200, *[kelly.Length(chains, 300, 300) for chains in (4, 2, 2)])
+    numbers, picture = report.save(record, tmp_path, kelly.draw)
+    assert json.loads(numbers.read_text()) == record
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    ours, *peers = record["measurements"]
+    assert record["ratios"] == {peer["label"]: ours["ess_per_s"] / peer["ess_per_s"] for peer in peers}
+    assert "PyMC marginal" in kelly.tables(record)

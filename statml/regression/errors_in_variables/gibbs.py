@@ -5,7 +5,7 @@ One iteration, for C chains together:
 1. component of every row, with its true x and y integrated out (for an upper limit
    on y the integral runs up to the limit), then the y behind every limit;
 2. line, scatter, means and covariances of the components given the labels, the true
-   x integrated out (`gibbs_newton`);
+   x integrated out (`gibbs_collapsed`, `gibbs_newton`);
 3. true x given everything; then weights, means and covariances of the components,
    from their conjugate conditionals.
 
@@ -240,7 +240,7 @@ def components(points: Points, layout: Layout, state: State, rng: np.random.Gene
 def true_covariates(rows: Rows, moments: Moments, rng: np.random.Generator) -> Array:
     """xi given x, y, the component and the line: (C, n, d).
 
-    With A = T_k G', xi ~ N(mu_k + A q, T_k - A K A'); see `gibbs_newton` for q and K.
+    With A = T_k G', xi ~ N(mu_k + A q, T_k - A K A'); see `gibbs_collapsed` for q and K.
     """
     q, K, _ = rows.inverse(moments)
     d = len(q) - 1

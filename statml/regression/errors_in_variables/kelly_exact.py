@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from statml.errors import InputError
-from statml.regression.errors_in_variables.gibbs_newton import LARGEST, SMALLEST
+from statml.regression.errors_in_variables.gibbs_collapsed import LARGEST, SMALLEST
 from statml.regression.errors_in_variables.kelly_prior import FullPrior
 
 Array = np.ndarray

@@ -73,7 +73,7 @@ def _covs_prior(pm: Any, pt: Any, prior: FullPrior, k: int, d: int) -> Any:
         filler = [pt.zeros(k)] * (d - i - 1)
         rows.append(pt.stack([*entries, pt.exp(log_diagonal[:, i]), *filler], axis=1))
     factor = pt.stack(rows, axis=1)
-    # tr(Psi T^-1) = sum of the squares of L^-1 times the diagonal of Psi; powers of L_jj: see `gibbs_newton`.
+    # tr(Psi T^-1) = sum of the squares of L^-1 times the diagonal of Psi; powers of L_jj: see `gibbs_collapsed`.
     lower = [[factor[:, i, j] / factor[:, j, j] for j in range(i)] for i in range(d)]
     trace = 0.0
     for j in range(d):

@@ -9,9 +9,9 @@ from scipy import integrate, stats
 from sklearn.exceptions import ConvergenceWarning
 
 from statml.regression import ErrorsInVariables, Kelly, KellyPrior, LinearRegression
-from statml.regression.errors_in_variables import gibbs, gibbs_newton
+from statml.regression.errors_in_variables import gibbs, gibbs_collapsed
 from statml.regression.errors_in_variables.gibbs import first_state, sample
-from statml.regression.errors_in_variables.gibbs_newton import Collapsed, Layout, Rows
+from statml.regression.errors_in_variables.gibbs_collapsed import Collapsed, Layout, Rows
 from statml.regression.errors_in_variables.kelly_exact import exact_line
 from statml.regression.errors_in_variables.kelly_model import Moments, Points
 from statml.regression.errors_in_variables.kelly_prior import FullPrior, fill_prior
@@ -101,7 +101,7 @@ def test_gradient_and_information_of_the_collapsed_posterior(d):
     numerical = [(posterior.at(phi + h)[0] - posterior.at(phi - h)[0])[0] / 2e-5 for h in steps]
     # The proposal leaves out the prior of sigma, on purpose.
     scatter = [
-        gibbs_newton.log_scatter_prior(
+        gibbs_collapsed.log_scatter_prior(
             layout, prior, phi[:, p] + h, layout.unpack(phi + h * steps[p] / 1e-5)[1]
         )
         for h in (1e-5, -1e-5)
