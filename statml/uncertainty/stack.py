@@ -93,6 +93,16 @@ class CovarianceStack:
         stored = next(x for x in (self._variances, self._factors, self._given) if x is not None)
         return stored.shape[0], stored.shape[1], stored.shape[1]
 
+    @property
+    def variances(self) -> Array | None:
+        """Variances of independent errors, (n, d); None where errors are kept as matrices or factors."""
+        return self._variances
+
+    @property
+    def variances(self) -> Array | None:
+        """Variances of independent errors, shape (n, d); None where the errors of a row are correlated."""
+        return self._variances
+
     def __len__(self) -> int:
         return self.shape[0]
 
