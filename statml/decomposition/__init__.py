@@ -2,6 +2,7 @@
 
 from statml.decomposition.heteroscedastic import HeteroscedasticPCA
 from statml.decomposition.pca import PCA
+from statml.decomposition.probabilistic import ProbabilisticPCA
 from statml.decomposition.scores import ScoreDistribution
 
-__all__ = ["PCA", "HeteroscedasticPCA", "ScoreDistribution"]
+__all__ = ["PCA", "HeteroscedasticPCA", "ProbabilisticPCA", "ScoreDistribution"]

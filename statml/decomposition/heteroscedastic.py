@@ -82,7 +82,7 @@ class HeteroscedasticPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
     >>> X[rng.random(X.shape) < 0.2] = np.nan
     >>> pca = HeteroscedasticPCA(1, scatter=0.0, random_state=0).fit(X, X_err=err)
     >>> (pca.components_ * np.sqrt(pca.score_variance_)).round(1)
-    array([[3.1, 2.1, 1. ]])
+    array([[3.2, 2.1, 1. ]])
     >>> pca.transform_dist(X[:2], X_err=err[:2]).std.shape
     (2, 1)
     """
@@ -127,7 +127,7 @@ class HeteroscedasticPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
             A parameter or an error that is not accepted, or a pixel no row has observed.
         """
         refuse_arguments(self, "fit", self.refuses, X_cov=X_cov)
-        device, scatter = self._namespace(), self._checked_scatter(X_err)
+        device, scatter = self._namespace(), self._checked_scatter()
         X = self._rows(X, fit=True, X_err=X_err)
         k = self._checked_count(min(X.shape))
         values, variances = self._measured(X, X_err, scatter=1.0 if scatter is None else scatter)
@@ -199,7 +199,12 @@ class HeteroscedasticPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         return self._posterior(X, X_err)[0]
 
     def propagate(self, X: Any, *, X_err: Any = None, X_cov: Any = None) -> tuple[Array, CovarianceStack]:
-        """Means and covariances of the scores, for pipelines (`statml.uncertainty.predict_dist`)."""
+        """Means and covariances of the scores, for pipelines (`statml.uncertainty.predict_dist`).
+
+        An `X_cov` is accepted where it holds independent errors.
+        """
+        if isinstance(X_cov, CovarianceStack) and X_cov.variances is not None and X_err is None:
+            X_err, X_cov = np.sqrt(X_cov.variances), None
         refuse_arguments(self, "propagate", self.refuses, X_cov=X_cov)
         scores = self.transform_dist(X, X_err=X_err)
         return scores.mean, scores.stack
@@ -316,8 +321,12 @@ class HeteroscedasticPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
     def _namespace(self) -> Namespace:
         return namespace(self.device)
 
-    def _checked_scatter(self, X_err: Any) -> float | None:
-        """The fixed scatter, or None where it is to be fitted."""
+    def _checked_scatter(self) -> float | None:
+        """The fixed scatter, or None where it is to be fitted; the other settings are checked on the way."""
+        if not self.tol >= 0:
+            raise InputError(f"tol is {self.tol!r}; accepted are values >= 0")
+        if not self.max_iter >= 1:
+            raise InputError(f"max_iter is {self.max_iter!r}; accepted are integers >= 1")
         if isinstance(self.scatter, str) and self.scatter == "fit":
             return None
         if isinstance(self.scatter, str) or not 0 <= self.scatter < np.inf:

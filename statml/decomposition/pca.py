@@ -134,11 +134,10 @@ class PCA(LinearScores):
     >>> X = rng.normal(size=(500, 3)) * [5.0, 2.0, 1.0]
     >>> pca = PCA(2).fit(X)
     >>> pca.explained_variance_.round(1), pca.explained_variance_err_.round(1)
-    (array([24.4,  4.2]), array([1.5, 0.3]))
+    (array([24. ,  3.7]), array([1.7, 0.3]))
     >>> scores, errors = pca.propagate(X[:1], X_err=0.5)
-    >>> errors.to_dense().round(2)
-    array([[[0.25, 0.  ],
-            [0.  , 0.25]]])
+    >>> errors.project(np.array([1.0, 1.0])).round(3)  # the variance of their sum
+    array([0.5])
     """
 
     def __init__(
