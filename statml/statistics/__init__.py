@@ -1,6 +1,12 @@
 """Summary statistics with their errors: counts, resampling, two-point functions (arXiv:2506.12230, chapters 2 and 3)."""
 
 from statml.statistics.counts import OnOff, on_off, poisson_interval, signal_interval
+from statml.statistics.overdensity import (
+    Overdensity,
+    OverdensitySearch,
+    search_marked,
+    search_overdensities,
+)
 from statml.statistics.precision import hartlap_factor, inverse_covariance
 from statml.statistics.resampling import (
     Bootstrap,
@@ -13,6 +19,7 @@ from statml.statistics.resampling import (
     refitted,
     residual_bootstrap,
 )
+from statml.statistics.windows import RandomPoints, Rectangle
 
 __all__ = [
     "Bootstrap",
@@ -21,6 +28,10 @@ __all__ = [
     "Jackknife",
     "MovingBlocks",
     "OnOff",
+    "Overdensity",
+    "OverdensitySearch",
+    "RandomPoints",
+    "Rectangle",
     "bootstrap",
     "hartlap_factor",
     "inverse_covariance",
@@ -29,5 +40,7 @@ __all__ = [
     "poisson_interval",
     "refitted",
     "residual_bootstrap",
+    "search_marked",
+    "search_overdensities",
     "signal_interval",
 ]

@@ -282,9 +282,9 @@ def jackknife(
     >>> bool(np.isclose((biased.value - biased.bias)[0], x.var(ddof=1)))
     True
     """
-    data, n = _same_rows(data)
-    value = _evaluate(statistic, data, errors, np.arange(n), n)
-    replicates = _left_out(statistic, data, errors, _scheme(scheme), n)
+    arrays, n = _same_rows(data)
+    value = _evaluate(statistic, arrays, errors, np.arange(n), n)
+    replicates = _left_out(statistic, arrays, errors, _scheme(scheme), n)
     m, spread = len(replicates), replicates - replicates.mean(axis=0)
     return Jackknife(
         value, replicates, (m - 1) / m * spread.T @ spread, (m - 1) * (replicates.mean(axis=0) - value)
@@ -354,16 +354,16 @@ def bootstrap(
                 f"{name} is not diagonal, and rows drawn twice have no covariance; accepted are independent "
                 "errors, or jackknife"
             )
-    data, n = _same_rows(data)
+    arrays, n = _same_rows(data)
     chosen, random = _scheme(scheme), generator(rng)
-    value = _evaluate(statistic, data, errors, np.arange(n), n)
+    value = _evaluate(statistic, arrays, errors, np.arange(n), n)
     replicates = np.array(
         [
-            _evaluate(statistic, data, errors, chosen.draw(n, random), n)
+            _evaluate(statistic, arrays, errors, chosen.draw(n, random), n)
             for _ in progress(range(size), "bootstrap")
         ]
     )
-    return Bootstrap(value, replicates, _left_out(statistic, data, errors, chosen, n) if bca else None)
+    return Bootstrap(value, replicates, _left_out(statistic, arrays, errors, chosen, n) if bca else None)
 
 
 def residual_bootstrap(
