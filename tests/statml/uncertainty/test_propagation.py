@@ -52,7 +52,7 @@ def dense(rng, n, d):
         "passthrough",
         None,
     ],
-    ids=str,
+    ids=lambda step: type(step).__name__,
 )
 def test_affine_steps_are_exact(transformer, data):
     """z = M x + c: M found from differences of what the step itself returns."""
