@@ -130,11 +130,20 @@ def _read_gaia_xp(found: DatasetCard, paths: list[Path]) -> Table:
     return table
 
 
+def _read_hubble_stamps(found: DatasetCard, paths: list[Path]) -> Table:
+    import numpy as np
+
+    with np.load(paths[0], allow_pickle=False) as archive:
+        columns = {name: values if name == "npix" else values.astype(float) for name, values in archive.items()}
+    return _table(found, columns)
+
+
 READERS: dict[str, Callable[[DatasetCard, list[Path]], Any]] = {
     "apogee_asteroseismic": _read_apogee_asteroseismic,
     "correlation_lengths": _read_correlation_lengths,
     "csv": _read_csv,
     "gaia_xp": _read_gaia_xp,
+    "hubble_stamps": _read_hubble_stamps,
     "jsonl": _read_jsonl,
     "nist": _read_nist,
     "nist_curves": _read_nist_curves,

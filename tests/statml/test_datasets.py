@@ -269,6 +269,20 @@ def test_nist_curves_have_the_certified_residuals():
         assert_allclose(np.sqrt(certified["rss"] / certified["dof"]), certified["residual_sd"], rtol=1e-9)
 
 
+def test_hubble_stamps_are_centred_sources():
+    galaxies = datasets.load("hubble_stamps")
+    image = galaxies["image"].data
+    assert image.shape == (359, 32, 32) and image.min() >= 0 and image.max() <= 255
+    assert np.all(np.diff(galaxies["flux"]) <= 0) and np.all(galaxies["a"] >= galaxies["b"])
+    centre, edge = image[:, 13:20, 13:20].mean(axis=(1, 2)), np.median(image[:, 0], axis=1)
+    assert np.mean(centre > edge) > 0.95
+    # the second moments of the light of a lone galaxy are those of its shape
+    lone = image[4] - np.median(image)
+    rows, columns = np.mgrid[-16:16, -16:16]
+    tilt = np.sum(lone * rows * columns) / np.sum(lone * columns**2)
+    assert np.sign(tilt) == np.sign(np.sin(2 * galaxies["theta"][4]))
+
+
 def test_arxiv_demo_is_ten_dated_abstracts():
     papers = datasets.load("arxiv_demo")
     assert len({paper["id"] for paper in papers}) == 10
