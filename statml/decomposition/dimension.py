@@ -63,9 +63,7 @@ def log_evidence(eigenvalues: Array, n: int) -> Array:
         [[0.0], np.cumsum(special.gammaln(free) - free * np.log(np.pi))[:-1]]
     )
     turns = d * counts - counts * (counts + 1) / 2
-    curvature = np.array(
-        [log_curvature(eigenvalues, int(k), noise[k]) + turns[k] * np.log(n) for k in counts]
-    )
+    curvature = log_curvatures(eigenvalues, noise) + turns * np.log(n)
     return (
         log_prior
         - 0.5 * n * (logs + (d - counts) * np.log(noise))
@@ -75,14 +73,24 @@ def log_evidence(eigenvalues: Array, n: int) -> Array:
     )
 
 
-def log_curvature(eigenvalues: Array, k: int, noise: float) -> float:
-    """log prod_{i<=k} prod_{j>i} (1/l'_j - 1/l'_i) (l_i - l_j), without the factors n."""
-    filled = np.concatenate([eigenvalues[:k], np.full(len(eigenvalues) - k, noise)])
+def log_curvatures(eigenvalues: Array, noise: Array) -> Array:
+    """log prod_{i<=k} prod_{j>i} (1/l'_j - 1/l'_i) (l_i - l_j) for k = 0 ... d - 1, without the factors n.
+
+    Split into what axis i adds for all later k, and its turns against the noise, which
+    depend on k, so that all k together cost d^2.
+    """
+    d = len(eigenvalues)
+    later = np.arange(d) > np.arange(d)[:, None]
+    kept = np.arange(d)[:, None] < np.arange(d)  # axis i is among the first k
     with np.errstate(divide="ignore", invalid="ignore"):
-        inverse = 1 / filled
-        terms = np.log(inverse[None, :] - inverse[:k, None]) + np.log(eigenvalues[:k, None] - eigenvalues)
-    later = np.arange(len(eigenvalues)) > np.arange(k)[:, None]
-    return float(np.sum(terms[later]))
+        gaps = np.log(eigenvalues[:, None] - eigenvalues)
+        products = np.log(eigenvalues)[:, None] + np.log(eigenvalues)
+        against_noise = np.log(1 / noise - 1 / eigenvalues[:, None])  # axis i, noise of k axes
+        # 1/l_j - 1/l_i = (l_i - l_j) / (l_i l_j) for i < j <= k: what the j-th axis adds with those before it
+        among = np.where(later, gaps - products, 0.0).sum(axis=0)
+        to_all = np.where(later, gaps, 0.0).sum(axis=1)
+        beyond = np.where(kept, against_noise, 0.0).sum(axis=0) * (d - np.arange(d))
+        return np.concatenate([[0.0], np.cumsum(to_all + among)[:-1]]) + beyond
 
 
 def _parts(eigenvalues: Array) -> tuple[Array, Array]:
