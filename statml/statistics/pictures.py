@@ -9,7 +9,9 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from statml.statistics.field import FieldCorrelation
     from statml.statistics.overdensity import OverdensitySearch
+    from statml.statistics.two_point import TwoPoint
 
 INK, BLUE, RED, GREY = "#22252b", "#1b4f9c", "#c8553d", "#8a8f98"
 
@@ -39,4 +41,38 @@ def overdensity_figure(search: OverdensitySearch, alpha: float) -> Figure:
     chance.legend(frameon=False)
     for axes in (field, chance):
         axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def two_point_figure(found: TwoPoint) -> Figure:
+    """xi with its errors, and the correlation of its errors where there is a covariance."""
+    from matplotlib.figure import Figure
+
+    panels = 1 if found.cov is None else 2
+    figure = Figure(figsize=(4.8 * panels, 4.0), layout="constrained")
+    axes, *rest = figure.subplots(1, panels, squeeze=False)[0]
+    error = found.poisson_std if found.cov is None else found.std
+    axes.errorbar(found.separation, found.xi, error, fmt="o", color=BLUE, ms=4, lw=1.2)
+    axes.axhline(0, color=GREY, lw=0.8)
+    axes.set(xlabel="separation", ylabel="$\\xi$", title="Poisson errors" if found.cov is None else "")
+    axes.spines[["top", "right"]].set_visible(False)
+    for other in rest:
+        scale = found.std[:, None] * found.std
+        image = other.imshow(found.cov / scale, vmin=-1, vmax=1, cmap="RdBu_r", origin="lower")
+        other.set(xlabel="bin", ylabel="bin", title="correlation of the errors")
+        figure.colorbar(image, ax=other)
+    return figure
+
+
+def field_figure(found: FieldCorrelation) -> Figure:
+    """xi against separation."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.6, 4.0), layout="constrained")
+    axes = figure.subplots()
+    error = None if found.cov is None else found.std
+    axes.errorbar(found.separation, found.xi, error, fmt="o-", color=BLUE, ms=4, lw=1.2)
+    axes.axhline(0, color=GREY, lw=0.8)
+    axes.set(xlabel="separation", ylabel="$\\xi$")
+    axes.spines[["top", "right"]].set_visible(False)
     return figure
