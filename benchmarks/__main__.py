@@ -66,6 +66,20 @@ def _kelly(quick: bool) -> dict[str, Any]:
     return kelly.benchmark(10_000, kelly.OURS, kelly.MARGINAL, kelly.LATENT)
 
 
+def _sampling(quick: bool) -> dict[str, Any]:
+    from benchmarks import sampling
+
+    return sampling.benchmark(quick)
+
+
+def _decomposition(quick: bool) -> dict[str, Any]:
+    from benchmarks import decomposition
+
+    if quick:
+        return decomposition.benchmark([1_000, 5_000], 60, 3)
+    return decomposition.benchmark([10_000, 30_000, 100_000], 1_000, 3)
+
+
 FAMILIES: dict[str, Callable[[bool], dict[str, Any]]] = {
     "regression": _regression,
     "gls": _gls,
@@ -73,6 +87,8 @@ FAMILIES: dict[str, Callable[[bool], dict[str, Any]]] = {
     "classification": _classification,
     "robust": _robust,
     "kelly": _kelly,
+    "sampling": _sampling,
+    "decomposition": _decomposition,
 }
 
 
@@ -82,6 +98,14 @@ def _layout(name: str) -> tuple[Callable[[dict[str, Any]], str], Callable[[dict[
         from benchmarks import kelly
 
         return kelly.tables, kelly.draw
+    if name == "decomposition":
+        from benchmarks import decomposition
+
+        return decomposition.tables, report.draw
+    if name == "sampling":
+        from benchmarks import sampling
+
+        return sampling.tables, sampling.draw
     return report.tables, report.draw
 
 

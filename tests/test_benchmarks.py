@@ -160,3 +160,15 @@ def test_kelly_agrees_with_pymc_before_rates_are_compared(tmp_path: Path) -> Non
     ours, *peers = record["measurements"]
     assert record["ratios"] == {peer["label"]: ours["ess_per_s"] / peer["ess_per_s"] for peer in peers}
     assert "PyMC marginal" in kelly.tables(record)
+
+
+def test_principal_components_are_those_of_scikit_learn() -> None:
+    from benchmarks import decomposition
+
+    ours, also_ours, peer = decomposition.competitors(decomposition.simulate(600, 20), 5)
+    for other in (also_ours, peer):
+        assert max(decomposition.equal(ours.fit(), other.fit()).values()) < 1e-9
+    wrong = ours.fit()
+    wrong.errors[0] *= -1
+    with pytest.raises(decomposition.DisagreementError, match="axes"):
+        decomposition.equal(ours.fit(), wrong)
