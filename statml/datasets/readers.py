@@ -113,6 +113,11 @@ def _read_correlation_lengths(found: DatasetCard, paths: list[Path]) -> Table:
     return _table(found, {name: np.array(values) for name, values in columns.items()})
 
 
+def _read_sculptor(found: DatasetCard, paths: list[Path]) -> Table:
+    """The columns of the file in its order, under the card's names."""
+    return _table(found, dict(zip(found.units, _csv_columns(paths[0]).values(), strict=True)))
+
+
 def _read_gaia_xp(found: DatasetCard, paths: list[Path]) -> Table:
     import numpy as np
 
@@ -147,4 +152,5 @@ READERS: dict[str, Callable[[DatasetCard, list[Path]], Any]] = {
     "jsonl": _read_jsonl,
     "nist": _read_nist,
     "nist_curves": _read_nist_curves,
+    "sculptor": _read_sculptor,
 }

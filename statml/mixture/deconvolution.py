@@ -23,8 +23,9 @@ class ExtremeDeconvolution(NormalMixture):
     ----------
     n_components : int, default 1
     n_init : int, default 1
-        Starts by k-means++ on each row's true value under a single normal.
-    prior_strength, prior_scale, split_merge, max_iter, tol
+        Starts, by turns clusters of k-means++ (on each row's true value under a single normal) and
+        random rows with the covariance of all.
+    prior_strength, prior_scale, split_merge, max_iter, tol, accelerate
         As for `GaussianMixture`; `prior_scale` is a covariance of true values.
     weights_init, means_init, covariances_init : arrays (K,), (K, d), (K, d, d), optional
         One start, given whole.
@@ -65,6 +66,7 @@ class ExtremeDeconvolution(NormalMixture):
         split_merge: int = 0,
         max_iter: int = 1000,
         tol: float = 1e-6,
+        accelerate: bool = True,
         weights_init: Any = None,
         means_init: Any = None,
         covariances_init: Any = None,
@@ -78,6 +80,7 @@ class ExtremeDeconvolution(NormalMixture):
         self.split_merge = split_merge
         self.max_iter = max_iter
         self.tol = tol
+        self.accelerate = accelerate
         self.weights_init = weights_init
         self.means_init = means_init
         self.covariances_init = covariances_init

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from statml.compute import Device, generator, namespace
 from statml.errors import InputError
 from statml.mixture.components import Components
-from statml.mixture.em import climb, fell_too_far
+from statml.mixture.em import Climb, fell_too_far
 from statml.mixture.expectation import log_density, log_joint, responsibilities, true_values
 from statml.mixture.information import ComponentErrors, component_errors
 from statml.mixture.input import Rows, as_rows, initial_components, prior_scale
@@ -43,6 +42,7 @@ class NormalMixture(DensityMixin, BaseEstimator):
     split_merge: int
     max_iter: int
     tol: float
+    accelerate: bool
     weights_init: Any
     means_init: Any
     covariances_init: Any
@@ -107,7 +107,7 @@ class NormalMixture(DensityMixin, BaseEstimator):
         self.n_iter_, self.converged_ = max(len(best.history) - 1, 1), best.converged
 
     def _search(self, data: Measurements, prior: CovariancePrior, first: Components, weights: Array) -> Any:
-        run = partial(climb, data=data, prior=prior, tol=self.tol, max_iter=self.max_iter)
+        run = Climb(data, prior, self.tol, self.max_iter, self.accelerate)
         fit = run(first)
         if self.split_merge == 0 or fit.collapsed:
             return fit
@@ -127,7 +127,9 @@ class NormalMixture(DensityMixin, BaseEstimator):
             return [given.standardised(center, scale)]
         rng = generator(self.random_state)
         n_init = 1 if self.n_components == 1 else self.n_init
-        return [start(overview, weights, self.n_components, rng) for _ in range(n_init)]
+        return [
+            start(overview, weights, self.n_components, rng, wide=turn % 2 == 1) for turn in range(n_init)
+        ]
 
     def _check_parameters(self) -> None:
         for name, least in (("n_components", 1), ("n_init", 1), ("max_iter", 0), ("split_merge", 0)):
@@ -135,9 +137,9 @@ class NormalMixture(DensityMixin, BaseEstimator):
             if not isinstance(value, int | np.integer) or value < least:
                 raise InputError(f"{name} is {value!r}; accepted is an integer >= {least}")
         for name in ("prior_strength", "tol"):
-            value = getattr(self, name)
-            if not (np.isscalar(value) and np.isfinite(value) and value >= 0):
-                raise InputError(f"{name} is {value!r}; accepted is a number >= 0")
+            number = np.asarray(getattr(self, name), dtype=float)
+            if number.ndim != 0 or not np.isfinite(number) or number < 0:
+                raise InputError(f"{name} is {getattr(self, name)!r}; accepted is a number >= 0")
 
     def _warn(self, fit: Any, total_weight: float) -> None:
         if fell_too_far(fit, total_weight):

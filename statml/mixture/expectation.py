@@ -6,7 +6,7 @@ N(w; R m_j, T), and if the row came from it, its true value v has
     E[v] = m_j + V_j a,               a = R^T T^-1 z
     Cov[v] = V_j - V_j P V_j,         P = R^T T^-1 R
 
-(Bovy, Hogg & Roweis 2011, Ann. Appl. Stat. 5, 1657, eqs. 16). The sums over rows that the
+(Bovy, Hogg & Roweis 2011, Ann. Appl. Stat. 5, 1657, eq. 16). The sums over rows that the
 maximisation step needs are linear in a, a a^T and P, so neither E[v] nor Cov[v] is
 formed for any row: with L L^T = T, P = (L^-1 R)^T (L^-1 R) is summed as a product of
 matrices, and V_j is applied once, to the sum.
@@ -46,19 +46,19 @@ def expectation(components: Components, data: Measurements) -> tuple[Moments, fl
     K, d = components.means.shape
     moments = Moments(np.zeros(K), np.zeros((K, d)), np.zeros((K, d, d)))
     log_likelihood = 0.0
-    for chunk in data.chunks(K):
-        solved = solve(components, chunk, data)
-        share, total = _responsibilities(solved.log_joint, data.namespace.xp)
+    for chunk in data.chunks():
+        solved = solve(components, chunk)
+        share, total = _responsibilities(solved.log_joint, chunk.namespace.xp)
         log_likelihood += float(total @ chunk.weights)
         solved.add_moments(share * chunk.weights, moments)
     return moments, log_likelihood
 
 
 def log_joint(components: Components, data: Measurements) -> Array:
-    """log(weights_j N(w_i; R m_j, T)), shape (n, K); -inf nowhere."""
+    """log(weights_j N(w_i; R m_j, T)), shape (n, K)."""
     found = np.zeros((data.n, len(components)))
-    for chunk in data.chunks(len(components)):
-        found[chunk.rows] = data.namespace.to_numpy(solve(components, chunk, data).log_joint).T
+    for chunk in data.chunks():
+        found[chunk.rows] = chunk.namespace.to_numpy(solve(components, chunk).log_joint).T
     return found
 
 
@@ -67,9 +67,9 @@ def true_values(components: Components, data: Measurements) -> tuple[Array, Arra
     K, d = components.means.shape
     joint = np.zeros((data.n, K))
     means, covariances = np.zeros((data.n, K, d)), np.zeros((data.n, K, d, d))
-    for chunk in data.chunks(K):
-        solved = solve(components, chunk, data)
-        joint[chunk.rows] = data.namespace.to_numpy(solved.log_joint).T
+    for chunk in data.chunks():
+        solved = solve(components, chunk)
+        joint[chunk.rows] = chunk.namespace.to_numpy(solved.log_joint).T
         for j in range(K):
             a, P = solved.pull(j)
             V = components.covariances[j]
@@ -87,9 +87,9 @@ def _responsibilities(joint: Any, xp: Any) -> tuple[Any, Any]:
     return share, top + xp.log(total)
 
 
-def solve(components: Components, chunk: Group, data: Measurements) -> Exact | Noisy:
+def solve(components: Components, chunk: Group) -> Exact | Noisy:
     """The log densities of a chunk, and what is needed to sum its moments."""
-    return Exact(components, chunk) if chunk.exact else Noisy(components, chunk, data)
+    return Exact(components, chunk) if chunk.exact else Noisy(components, chunk)
 
 
 class Exact:
@@ -139,8 +139,8 @@ class Exact:
 class Noisy:
     """Rows with errors of their own, or projected: one small matrix T for each row and component."""
 
-    def __init__(self, components: Components, chunk: Group, data: Measurements) -> None:
-        self.components, self.chunk, self.ns = components, chunk, data.namespace
+    def __init__(self, components: Components, chunk: Group) -> None:
+        self.components, self.chunk, self.ns = components, chunk, chunk.namespace
         xp = self.ns.xp
         m = chunk.values.shape[0]
         self.factors, joint = [], []

@@ -23,7 +23,8 @@ class GaussianMixture(NormalMixture):
     ----------
     n_components : int, default 1
     n_init : int, default 4
-        Starts by k-means++; the highest log posterior wins.
+        Starts, by turns clusters of k-means++ and random rows with the covariance of all; the
+        highest log posterior wins.
     prior_strength : float, default 1
         Pseudo-objects of covariance `prior_scale` added to each component, so that none can
         collapse. 0 is maximum likelihood, which has no maximum for K > 1: starts that collapse are
@@ -35,7 +36,10 @@ class GaussianMixture(NormalMixture):
         Moves to try after each start: merge two components, split a third; kept where the log
         posterior rises.
     max_iter, tol : int, float
-        EM stops when a step gains less than `tol` in log posterior for each row.
+        EM stops when a step gains less than `tol` in log posterior for each row, or after `max_iter`
+        evaluations.
+    accelerate : bool, default True
+        Extrapolate pairs of steps near the maximum; kept only where higher. False is plain EM.
     weights_init, means_init, covariances_init : arrays (K,), (K, d), (K, d, d), optional
         One start, given whole, instead of `n_init` random ones.
     random_state : None, int or Generator
@@ -83,6 +87,7 @@ class GaussianMixture(NormalMixture):
         split_merge: int = 0,
         max_iter: int = 1000,
         tol: float = 1e-6,
+        accelerate: bool = True,
         weights_init: Any = None,
         means_init: Any = None,
         covariances_init: Any = None,
@@ -95,6 +100,7 @@ class GaussianMixture(NormalMixture):
         self.split_merge = split_merge
         self.max_iter = max_iter
         self.tol = tol
+        self.accelerate = accelerate
         self.weights_init = weights_init
         self.means_init = means_init
         self.covariances_init = covariances_init

@@ -113,7 +113,7 @@ def as_rows(X: Any, X_err: Any, X_cov: Any, projection: Any) -> Rows:
         )
     if X_err is not None:
         X, X_err = _without_information(X, X_err)
-    errors = feature_covariance(*X.shape, X_err, X_cov)
+    errors = feature_covariance(len(X), X.shape[1], X_err, X_cov)
     if projection is None:
         return Rows(X, errors, None)
     R = np.asarray(projection, dtype=float)

@@ -159,7 +159,9 @@ def lloyd(X: Array, weights: Array, centers: Array, max_iter: int) -> tuple[Arra
         sums = np.stack([np.bincount(labels, weights * column, k) for column in X.T], axis=1)
         empty = size == 0
         centers = sums / np.where(empty, 1, size)[:, None]
-        if np.any(empty):  # an empty cluster restarts on the rows that fit worst, if any are off their centres
+        if np.any(
+            empty
+        ):  # an empty cluster restarts on the rows that fit worst, if any are off their centres
             worst = np.argsort(-weights * distance, kind="stable")[: np.sum(empty)]
             moving = np.flatnonzero(empty)[distance[worst] > 0]
             centers[moving] = X[worst[distance[worst] > 0]]

@@ -16,14 +16,15 @@ from typing import Any
 import numpy as np
 
 from statml.compute import Namespace
+from statml.compute import namespace as cpu_namespace
 from statml.uncertainty.stack import CovarianceStack
 
 Array = np.ndarray
 
-# Bytes of the Cholesky factors of one chunk of rows, all components together: they should
-# stay in the cache of a CPU; a GPU wants few large steps.
-CPU_CHUNK_BYTES = 2**20
-GPU_CHUNK_BYTES = 2**30
+# Bytes of the Cholesky factors of one chunk of rows for one component: they should stay in the
+# cache of a CPU, and yet outweigh the cost of calling NumPy; a GPU wants few large steps.
+CPU_CHUNK_BYTES = 2**21
+GPU_CHUNK_BYTES = 2**28
 FEWEST_ROWS = 256
 
 
@@ -44,6 +45,8 @@ class Group:
         Column k of S from the diagonal down, (m - k, n).
     projection : array (m, d, n) or None
     weights : array (n,)
+    namespace : Namespace
+        Where values, errors, projection and weights are kept.
     """
 
     rows: Array
@@ -53,6 +56,7 @@ class Group:
     noise: list[Any] | None
     projection: Any
     weights: Any
+    namespace: Namespace
 
     @property
     def exact(self) -> bool:
@@ -70,18 +74,18 @@ class Group:
             None if self.noise is None else [column[:, part] for column in self.noise],
             None if self.projection is None else self.projection[:, :, part],
             self.weights[part],
+            self.namespace,
         )
 
 
 @dataclass(frozen=True)
 class Measurements:
-    """All rows: groups, the number of rows and features, the sum of weights, and where they are kept."""
+    """All rows: groups, the number of rows and features, and the sum of weights."""
 
     groups: list[Group]
     n: int
     n_features: int
     total_weight: float
-    namespace: Namespace
 
     @classmethod
     def of(
@@ -102,15 +106,15 @@ class Measurements:
             rows = used[rows]
             groups.append(_group(X, rows, seen, errors, projection, weights, namespace))
         d = X.shape[1] if projection is None else projection.shape[2]
-        return cls(groups, n, d, float(np.sum(weights)), namespace)
+        return cls(groups, n, d, float(np.sum(weights)))
 
-    def chunks(self, n_components: int) -> Iterator[Group]:
+    def chunks(self) -> Iterator[Group]:
         """The rows in portions whose factors fit into the cache."""
-        limit = CPU_CHUNK_BYTES if self.namespace.device == "cpu" else GPU_CHUNK_BYTES
         for group in self.groups:
+            limit = CPU_CHUNK_BYTES if group.namespace.device == "cpu" else GPU_CHUNK_BYTES
             m, n = group.values.shape
-            entries = 2 * m if group.exact else m * (m + 5) // 2
-            size = max(limit // (8 * n_components * max(entries, 1)), FEWEST_ROWS)
+            entries = m * (m + 5) // 2
+            size = max(limit // (8 * max(entries, 1)), FEWEST_ROWS)
             for start in range(0, n, size):
                 yield group.chunk(slice(start, start + size))
 
@@ -136,6 +140,8 @@ def _group(
     weights: Array,
     namespace: Namespace,
 ) -> Group:
+    if (errors is None and projection is None) or len(seen) == 0:
+        namespace = cpu_namespace()  # one matrix for all rows is no work for a GPU
     variances, noise = None, None
     if errors is not None:
         independent = errors.variances
@@ -155,4 +161,5 @@ def _group(
         noise,
         own,
         namespace.asarray(weights[rows]),
+        namespace,
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from statml.mixture.components import Components
-from statml.mixture.em import climb, maximisation
+from statml.mixture.em import Climb, maximisation
 from statml.mixture.expectation import Moments, true_values
 from statml.mixture.kmeans import lloyd, nearest
 from statml.mixture.measurements import Measurements
@@ -39,17 +39,25 @@ class Overview:
         """From a first guess of the mean (d,) and of the variances (d,) of the true values."""
         weak = CovariancePrior(1.0, np.diag(variance))
         single = Components(np.ones(1), mean[None], np.diag(variance)[None])
-        single = climb(single, data, weak, tol=SINGLE_TOL, max_iter=SINGLE_STEPS).components
+        single = Climb(data, weak, SINGLE_TOL, SINGLE_STEPS)(single).components
         _, means, spreads = true_values(single, data)
         return cls(single.covariances[0], means[:, 0], spreads[:, 0])
 
 
-def start(overview: Overview, weights: Array, k: int, rng: np.random.Generator) -> Components:
-    """K components by k-means++ and a few of Lloyd's steps."""
+def start(overview: Overview, weights: Array, k: int, rng: np.random.Generator, *, wide: bool) -> Components:
+    """K components: clusters of k-means++, or (`wide`) random rows, each with the covariance of all.
+
+    The two find different maxima. Clusters are apart, and EM from them stays with
+    components that are; wide ones may become one inside the other.
+    """
     used = np.flatnonzero(weights > 0)
     used = used[canonical_order(overview.means[used])]
+    own = weights[used]
+    if wide:
+        centers = overview.means[used][_distinct(overview.means[used], own, k, rng)]
+        return Components(np.full(k, 1 / k), centers, np.stack([overview.covariance] * k))
     scale = np.sqrt(np.diag(overview.covariance))
-    rows, own = overview.means[used] / scale, weights[used]
+    rows = overview.means[used] / scale
     centers = lloyd(rows, own, plus_plus(rows, own, k, rng), LLOYD_STEPS)[0]
     labels = nearest(rows, centers)[0]
     centers = centers * scale
@@ -64,6 +72,19 @@ def start(overview: Overview, weights: Array, k: int, rng: np.random.Generator) 
     empty = Components(np.full(k, 1 / k), centers, np.zeros((k, *overview.covariance.shape)))
     # Whatever the prior of the fit, the start is one with room in it.
     return maximisation(empty, moments, default_prior(overview, k, 1.0))
+
+
+def _distinct(rows: Array, weights: Array, k: int, rng: np.random.Generator) -> list[int]:
+    """k random rows that differ, as long as there are so many: equal components would stay equal for ever."""
+    edges = np.cumsum(weights)
+    chosen: list[int] = []
+    for _ in range(20 * k):
+        row = min(int(np.searchsorted(edges, rng.random() * edges[-1], side="right")), len(rows) - 1)
+        if not any(np.array_equal(rows[row], rows[other]) for other in chosen):
+            chosen.append(row)
+        if len(chosen) == k:
+            return chosen
+    return (chosen * k)[:k]
 
 
 def default_prior(overview: Overview, k: int, strength: float) -> CovariancePrior:
