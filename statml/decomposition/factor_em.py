@@ -116,11 +116,14 @@ def posterior(pixels: Pixels, factors: Factors) -> Posterior:
     return Posterior(*(xp.concat(list(part)) for part in zip(*parts)))
 
 
-def maximise(pixels: Pixels, factors: Factors, scores: Posterior, *, fit_variance: bool) -> Factors:
-    """The next mu, W and s^2."""
+def normal_equations(pixels: Pixels, factors: Factors, scores: Posterior) -> tuple[Any, Any]:
+    """Weighted moments of (z, 1) and of its products with x, for each pixel: (d, k + 1, k + 1), (d, k + 1).
+
+    The inverse of the first is the covariance of (W_j, mu_j), to first order: what is
+    known of the pixel's line once the scores are.
+    """
     xp, k = pixels.device.xp, scores.mean.shape[1]
     _, columns, place = pack_indices(k + 1)
-    # moments of (z, 1): C + m m^T, m and 1, in the packed order of k + 1 columns
     extended = xp.concat([scores.mean, xp.ones_like(scores.mean[:, :1])], axis=1)
     inner = np.flatnonzero(columns < k)
     left: Any = 0.0
@@ -131,7 +134,14 @@ def maximise(pixels: Pixels, factors: Factors, scores: Posterior, *, fit_varianc
         moments[:, inner] += scores.packed[batch]
         left = left + weights.T @ moments
         right = right + (weights * pixels.values[batch]).T @ extended[batch]
-    solved = xp.linalg.solve(left[:, place].reshape(-1, k + 1, k + 1), right[:, :, None])[:, :, 0]
+    return left[:, place].reshape(-1, k + 1, k + 1), right
+
+
+def maximise(pixels: Pixels, factors: Factors, scores: Posterior, *, fit_variance: bool) -> Factors:
+    """The next mu, W and s^2."""
+    xp, k = pixels.device.xp, scores.mean.shape[1]
+    left, right = normal_equations(pixels, factors, scores)
+    solved = xp.linalg.solve(left, right[:, :, None])[:, :, 0]
     loadings, mean = solved[:, :k], solved[:, k]
     variance = factors.variance
     if fit_variance:

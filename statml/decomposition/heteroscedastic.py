@@ -9,8 +9,8 @@ and a missing one (NaN in X, or X_err = inf) nothing: it is integrated out, whic
 right as long as pixels are not missing *because* of their value. Fitted is the maximum
 of the likelihood over mu, the subspace, lambda and s^2 (`statml.decomposition.factor_em`).
 
-Without errors and gaps this is probabilistic PCA; its standard errors of scores hold
-at the fitted axes, whose own uncertainty is not in them.
+Without errors and gaps this is probabilistic PCA. Posteriors of scores hold at the
+fitted axes; predictions of pixels include, to first order, that mean and axes are fitted.
 
 Sources: Tipping & Bishop (1999, J. R. Stat. Soc. B 61, 611); the weighted problem in
 astronomy: Tsalmantza & Hogg (2012, ApJ 753, 122); Bailey (2012, PASP 124, 1015);
@@ -29,12 +29,20 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from statml.compute import Device, Namespace, generator, namespace
-from statml.decomposition.factor_em import Factors, Pixels, climb, posterior, start, unpacked
+from statml.decomposition.factor_em import (
+    Factors,
+    Pixels,
+    climb,
+    normal_equations,
+    posterior,
+    start,
+    unpacked,
+)
 from statml.decomposition.principal_axes import upright
 from statml.decomposition.scores import ScoreDistribution
 from statml.errors import InputError, InputTypeError
 from statml.uncertainty.contract import _one_sentence
-from statml.uncertainty.measurement import refuse_arguments, refuse_quantities
+from statml.uncertainty.measurement import refuse_arguments, refuse_quantities, target_covariance
 from statml.uncertainty.parametric import Gaussian
 from statml.uncertainty.stack import CovarianceStack
 
@@ -68,6 +76,9 @@ class HeteroscedasticPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         lambda, variances of the true scores, largest first.
     scatter_ : float
         s.
+    loadings_cov_ : array (d, k + 1, k + 1)
+        Of each pixel's entries of lambda^(1/2) u and of its mean, to first order: as if the
+        scores of the training rows were known as well as their posteriors say.
     n_iter_ : int
     log_likelihood_path_ : array (n_iter_ + 1,)
         Log likelihood of all rows; it never falls.
@@ -157,6 +168,9 @@ class HeteroscedasticPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
             )
         self._keep(device.to_numpy(found.mean), device.to_numpy(found.loadings), found.variance)
         self.log_likelihood_path_, self.n_iter_ = np.array(path), len(path) - 1
+        turned = self._factors(device)
+        information = normal_equations(pixels, turned, posterior(pixels, turned))[0]
+        self.loadings_cov_ = np.linalg.inv(device.to_numpy(information))
         return self
 
     def _keep(self, mean: Array, loadings: Array, variance: float) -> None:
@@ -229,18 +243,11 @@ class HeteroscedasticPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         """The true value of every pixel, missing or not: means and standard deviations, each (n, d).
 
         The truth includes the scatter s. Where a pixel was observed, its own measurement counts
-        as well as the components.
+        as well as the components. The uncertainty of the fitted mean and axes is in the
+        standard deviations, to first order.
         """
-        X = self._rows(X, X_err=X_err)
-        scores = self.transform_dist(X, X_err=X_err)
-        values, variances = self._measured(X, X_err, scatter=self.scatter_)
-        s2 = self.scatter_**2
-        # the part of a residual that is scatter and so belongs to the truth
-        share = s2 / (variances + s2) if s2 > 0 else np.zeros_like(variances)
-        model = self.inverse_transform(scores.mean)
-        spread = np.einsum("nkl,kd,ld->nd", scores.cov, self.components_, self.components_, optimize=True)
-        mean = model + share * np.where(np.isinf(variances), 0.0, values - model)
-        return mean, np.sqrt((1 - share) ** 2 * spread + s2 * (1 - share))
+        mean, parts, _ = self._true_pixels(X, X_err)
+        return mean, np.sqrt(sum(parts.values()))
 
     def impute(self, X: Any, *, X_err: Any = None) -> tuple[Array, Array]:
         """X with its missing pixels filled, and the errors of all pixels, each (n, d).
@@ -248,9 +255,8 @@ class HeteroscedasticPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         Observed pixels and their errors are as given (0 where no errors were given);
         missing ones have the mean and standard deviation of their true value.
         """
-        X = self._rows(X, X_err=X_err)
         mean, std = self.reconstruct(X, X_err=X_err)
-        values, variances = self._measured(X, X_err, scatter=self.scatter_)
+        values, variances = self._measured(self._rows(X, X_err=X_err), X_err, scatter=self.scatter_)
         missing = np.isinf(variances)
         given = np.sqrt(np.where(missing, 0.0, variances))
         return np.where(missing, mean, values), np.where(missing, std, given)
@@ -269,17 +275,43 @@ class HeteroscedasticPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         Returns
         -------
         Gaussian
-            Of ``X[missing]``. ``variance_components``: input (the scores are uncertain),
-            model (scatter), noise (`y_err`); parameter is 0, the axes are taken as known.
+            Of ``X[missing]``. ``variance_components``: parameter (mean and axes are fitted),
+            input (the scores are uncertain), model (scatter), noise (`y_err`).
         """
+        mean, parts, missing = self._true_pixels(X, X_err)
+        chosen = {name: part[missing] for name, part in parts.items()}
+        m = int(missing.sum())
+        given = target_covariance(m, y_err, None)
+        chosen["noise"] = np.zeros(m) if given is None else given.variance()
+        return Gaussian(mean[missing], np.sqrt(sum(chosen.values())), variance_components=chosen)
+
+    def _true_pixels(self, X: Any, X_err: Any) -> tuple[Array, dict[str, Array], Array]:
+        """Means (n, d) of the true pixels, the parts of their variances, and which are missing."""
         X = self._rows(X, X_err=X_err)
-        mean, std = self.reconstruct(X, X_err=X_err)
-        missing = np.isinf(self._measured(X, X_err, scatter=self.scatter_)[1])
-        true = std[missing] ** 2
-        noise = np.broadcast_to(np.asarray(0.0 if y_err is None else y_err, float) ** 2, true.shape)
-        model = np.minimum(self.scatter_**2, true)
-        parts = {"parameter": np.zeros_like(true), "input": true - model, "noise": noise, "model": model}
-        return Gaussian(mean[missing], np.sqrt(sum(parts.values())), variance_components=parts)
+        values, variances = self._measured(X, X_err, scatter=self.scatter_)
+        scores, s2 = self._posterior(X, X_err)[0], self.scatter_**2
+        missing = np.isinf(variances)
+        # the part of a residual that is scatter and so belongs to the truth
+        share = s2 / (variances + s2) if s2 > 0 else np.zeros_like(variances)
+        model = self.inverse_transform(scores.mean)
+        spread = np.einsum("nkl,kd,ld->nd", scores.cov, self.components_, self.components_, optimize=True)
+        mean = model + share * np.where(missing, 0.0, values - model)
+        parts = {
+            "parameter": (1 - share) ** 2 * self._loading_variance(scores),
+            "input": (1 - share) ** 2 * spread,
+            "model": s2 * (1 - share),
+        }
+        return mean, parts, missing
+
+    def _loading_variance(self, scores: ScoreDistribution) -> Array:
+        """E[(z, 1)^T cov(W_j, mu_j) (z, 1)] of every row and pixel, shape (n, d)."""
+        lengths = np.sqrt(self.score_variance_)
+        inverse = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+        n, k = scores.mean.shape
+        extended = np.column_stack([scores.mean * inverse, np.ones(n)])
+        moments = extended[:, :, None] * extended[:, None, :]
+        moments[:, :k, :k] += scores.cov * np.outer(inverse, inverse)
+        return moments.reshape(n, -1) @ self.loadings_cov_.reshape(len(self.mean_), -1).T
 
     def _posterior(self, X: Any, X_err: Any) -> tuple[ScoreDistribution, Array]:
         X = self._rows(X, X_err=X_err)
@@ -287,13 +319,15 @@ class HeteroscedasticPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         device = self._namespace()
         lengths = np.sqrt(self.score_variance_)
         pixels = Pixels(device.asarray(values), device.asarray(variances), device)
-        factors = Factors(
-            device.asarray(self.mean_), device.asarray(self.components_.T * lengths), self.scatter_**2
-        )
-        found = posterior(pixels, factors)
+        found = posterior(pixels, self._factors(device))
         cov = device.to_numpy(unpacked(found.packed, len(lengths))) * np.outer(lengths, lengths)
         scores = ScoreDistribution(device.to_numpy(found.mean) * lengths, cov)
         return scores, device.to_numpy(found.log_likelihood)
+
+    def _factors(self, device: Namespace) -> Factors:
+        """The fitted model on a device, its loadings along the principal axes."""
+        loadings = self.components_.T * np.sqrt(self.score_variance_)
+        return Factors(device.asarray(self.mean_), device.asarray(loadings), self.scatter_**2)
 
     def _measured(self, X: Array, X_err: Any, *, scatter: float) -> tuple[Array, Array]:
         """Values, 0 where missing, and variances, inf there."""
