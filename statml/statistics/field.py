@@ -13,7 +13,7 @@ products zero: E[xi_hat(r)] = xi(r) - (mean of xi over all pairs), about, the in
 (`integral_constraint` gives the second term for a model). At r = 0 the noise of the pixels
 adds its variance; elsewhere independent noise adds none.
 
-Sources: Wiener (1930) and Khinchin (1934); Szapudi et al. (2005), arXiv:astro-ph/0505389;
+Sources: Wiener (1930) and Khinchin (1934); Szapudi et al. (2005), ApJ 631, L1;
 arXiv:2506.12230, chapter 3.
 """
 
@@ -76,8 +76,8 @@ class FieldCorrelation:
 
     def inverse_covariance(self) -> Array:
         """Inverse of `cov` with Hartlap's factor for the number of tiles, shape (k, k)."""
-        assert self.replicates is not None or self._known_cov() is not None
-        return inverse_covariance(self._known_cov(), len(self.replicates))  # type: ignore[arg-type]
+        cov = self._known_cov()
+        return inverse_covariance(cov, len(self.replicates))  # type: ignore[arg-type]
 
     def figure(self) -> Figure:
         """xi against separation, with errors where there are tiles."""
@@ -157,13 +157,13 @@ def field_correlation(
         separation = bins.sums(pair * bins.distance) / pairs * pixel
     replicates = cov = None
     if tiles is not None:
-        replicates = []
+        lowered = []
         for without in _without_tiles(weight, tiles):
             about = centre if mean is not None else float(np.sum(without * values) / np.sum(without))
-            replicates.append(correlation(without, about)[0])
-        replicates = np.array(replicates)
+            lowered.append(correlation(without, about)[0])
+        replicates = np.array(lowered)
         spread = replicates - replicates.mean(axis=0)
-        cov = (len(replicates) - 1) / len(replicates) * spread.T @ spread
+        cov = (len(lowered) - 1) / len(lowered) * spread.T @ spread
     return FieldCorrelation(edges, separation, xi, pairs / 2, centre, variance, replicates, cov)
 
 

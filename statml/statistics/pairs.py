@@ -20,13 +20,10 @@ from typing import Any, Literal
 import numpy as np
 from scipy.spatial import cKDTree
 
-from statml.compute import generator
 from statml.errors import InputError
 
 Array = np.ndarray
 Metric = Literal["euclidean", "sky"]
-# Lloyd iterations of k-means: regions need not be the best, only compact.
-ITERATIONS = 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,23 +151,35 @@ def _trees(points: Points) -> list[tuple[cKDTree | None, Array | None]]:
     return found
 
 
-def compact_regions(positions: Array, count: int, rng: Any = None) -> Array:
-    """Centres of `count` compact regions of about equal numbers of points, (count, d): k-means."""
-    from sklearn.cluster import KMeans
+def compact_regions(randoms: Array, data: Array, count: int) -> tuple[Array, Array]:
+    """Labels of `count` regions with equally many randoms, of the randoms and of the data.
 
-    if not isinstance(count, int | np.integer) or not 2 <= count <= len(positions) // 2:
+    The randoms are cut in two across their longest side, in proportion to the regions on
+    either hand, and so on; the data follow the same cuts.
+
+    Raises
+    ------
+    InputError
+        `count` is no whole number from 2 to half the randoms.
+    """
+    if not isinstance(count, int | np.integer) or not 2 <= count <= len(randoms) // 2:
         raise InputError(
-            f"regions is {count!r}; accepted is a whole number from 2 to half of {len(positions)} points"
+            f"regions is {count!r}; accepted is a whole number from 2 to half of {len(randoms)} randoms"
         )
-    random = generator(rng)
-    some = positions if len(positions) <= 20_000 else positions[random.choice(len(positions), 20_000, False)]
-    means = KMeans(count, n_init=1, max_iter=ITERATIONS, random_state=int(random.integers(2**31))).fit(some)
-    return means.cluster_centers_
-
-
-def nearest(centres: Array, positions: Array) -> Array:
-    """Number of the nearest centre of each position."""
-    return cKDTree(centres).query(positions)[1]
+    labels = np.zeros(len(randoms), int), np.zeros(len(data), int)
+    waiting = [(np.arange(len(randoms)), np.arange(len(data)), 0, int(count))]
+    while waiting:
+        random_rows, data_rows, first, parts = waiting.pop()
+        labels[0][random_rows] = labels[1][data_rows] = first
+        if parts == 1:
+            continue
+        axis = int(np.argmax(np.ptp(randoms[random_rows], axis=0)))
+        low, along = parts // 2, randoms[random_rows, axis]
+        cut = np.quantile(along, low / parts)
+        below, data_below = along <= cut, data[data_rows, axis] <= cut
+        waiting.append((random_rows[below], data_rows[data_below], first, low))
+        waiting.append((random_rows[~below], data_rows[~data_below], first + low, parts - low))
+    return labels
 
 
 def _unit_vectors(name: str, positions: Array) -> Array:
