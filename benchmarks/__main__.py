@@ -80,6 +80,14 @@ def _decomposition(quick: bool) -> dict[str, Any]:
     return decomposition.benchmark([10_000, 30_000, 100_000], 1_000, 3)
 
 
+def _two_point(quick: bool) -> dict[str, Any]:
+    from benchmarks import two_point
+
+    if quick:
+        return two_point.benchmark([1_000, 10_000], 3)
+    return two_point.benchmark([10_000, 100_000, 300_000], 3)
+
+
 FAMILIES: dict[str, Callable[[bool], dict[str, Any]]] = {
     "regression": _regression,
     "gls": _gls,
@@ -89,6 +97,7 @@ FAMILIES: dict[str, Callable[[bool], dict[str, Any]]] = {
     "kelly": _kelly,
     "sampling": _sampling,
     "decomposition": _decomposition,
+    "two_point": _two_point,
 }
 
 

@@ -172,3 +172,12 @@ def test_principal_components_are_those_of_scikit_learn() -> None:
     wrong.errors[0] *= -1
     with pytest.raises(decomposition.DisagreementError, match="axes"):
         decomposition.equal(ours.fit(), wrong)
+
+
+def test_pairs_are_those_of_treecorr() -> None:
+    from benchmarks import two_point
+
+    record = two_point.benchmark([900], 1)
+    assert [entry["problem"] for entry in record["measurements"]] == ["points", "weights", "field"]
+    for entry in record["measurements"]:
+        assert max(max(each.values()) for each in entry["differences"].values()) < two_point.SAME
