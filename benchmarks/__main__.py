@@ -88,6 +88,14 @@ def _two_point(quick: bool) -> dict[str, Any]:
     return two_point.benchmark([10_000, 100_000, 300_000], 3)
 
 
+def _mixture(quick: bool) -> dict[str, Any]:
+    from benchmarks import mixture
+
+    if quick:
+        return mixture.benchmark([300, 1_000], 3, 3, 3)
+    return mixture.benchmark([1_000, 10_000, 100_000], 5, 10, 3)
+
+
 FAMILIES: dict[str, Callable[[bool], dict[str, Any]]] = {
     "regression": _regression,
     "gls": _gls,
@@ -97,6 +105,7 @@ FAMILIES: dict[str, Callable[[bool], dict[str, Any]]] = {
     "kelly": _kelly,
     "sampling": _sampling,
     "decomposition": _decomposition,
+    "mixture": _mixture,
     "two_point": _two_point,
 }
 

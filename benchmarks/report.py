@@ -19,6 +19,7 @@ COLOURS = {
     "scipy": "#5b8c5a",
     "odrpack": "#c8553d",
     "hyperfit": "#e0a030",
+    "astroML": "#c8553d",
     "treecorr": "#c8553d",
 }
 

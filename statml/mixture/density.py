@@ -23,6 +23,7 @@ from statml.mixture.mixture_stack import MixtureStack
 from statml.mixture.prior import CovariancePrior
 from statml.mixture.split_merge import improve
 from statml.mixture.starts import Overview, default_prior, start
+from statml.uncertainty.measurement import refuse_quantities
 from statml.uncertainty.mixtures import GaussianMixture as GaussianMixturePrediction
 
 Array = np.ndarray
@@ -62,7 +63,7 @@ class NormalMixture(DensityMixin, BaseEstimator):
 
     def _fit(self, X: Any, X_err: Any, X_cov: Any, projection: Any, sample_weight: Any) -> None:
         self._check_parameters()
-        X = validate_data(self, X, dtype=np.float64, ensure_all_finite="allow-nan")
+        X = validate_data(self, X, dtype=np.float64, ensure_all_finite=False)
         weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         rows = as_rows(X, X_err, X_cov, projection)
         used = int(np.sum((weights > 0) & np.any(np.isfinite(rows.values), axis=1)))
@@ -311,8 +312,9 @@ class NormalMixture(DensityMixin, BaseEstimator):
 
     def _rows(self, X: Any, X_err: Any, X_cov: Any, projection: Any) -> Rows:
         check_is_fitted(self)
+        refuse_quantities(X=X)
         if projection is None:
-            X = validate_data(self, X, reset=False, dtype=np.float64, ensure_all_finite="allow-nan")
+            X = validate_data(self, X, reset=False, dtype=np.float64, ensure_all_finite=False)
         rows = as_rows(X, X_err, X_cov, projection)
         if rows.n_features != self.means_.shape[1]:
             raise InputError(

@@ -102,14 +102,10 @@ class Exact:
         self.log_joint = np.empty((len(components), n))
         for j, weight in enumerate(components.weights):
             factor = linalg.cholesky(components.covariances[j][np.ix_(seen, seen)], lower=True)
-            y = linalg.solve_triangular(
-                factor,
-                np.asarray(chunk.values) - components.means[j, seen, None],
-                lower=True,
-                check_finite=False,
-            )
+            whiten = linalg.solve_triangular(factor, np.eye(m), lower=True)
+            y = whiten @ (chunk.values - components.means[j, seen, None])
             constant = np.log(weight) - np.sum(np.log(np.diag(factor))) - 0.5 * m * LOG_2PI
-            self.log_joint[j] = constant - 0.5 * np.sum(y**2, axis=0)
+            self.log_joint[j] = constant - 0.5 * np.einsum("mn,mn->n", y, y)
 
     def add_moments(self, share: Array, moments: Moments) -> None:
         """Add the rows of this chunk, `share` (K, n) of each to each component."""

@@ -107,10 +107,10 @@ def as_rows(X: Any, X_err: Any, X_cov: Any, projection: Any) -> Rows:
     """
     refuse_quantities(X=X, X_err=X_err, X_cov=X_cov, projection=projection)
     X = np.array(X, dtype=float)
-    if X.ndim != 2 or np.any(np.isinf(X)):
-        raise InputError(
-            f"X has shape {X.shape} or holds inf; accepted is (n, m), finite or NaN where not measured"
-        )
+    if X.ndim != 2:
+        raise InputError(f"X has shape {X.shape}; accepted is (n, m)")
+    if np.any(np.isinf(X)):
+        raise InputError("X contains infinity; accepted are finite values, and NaN where not measured")
     if X_err is not None:
         X, X_err = _without_information(X, X_err)
     errors = feature_covariance(len(X), X.shape[1], X_err, X_cov)
