@@ -8,7 +8,9 @@ Gelman 2014): with H_t = target - acceptance,
 and after the warm-up it is the average of log eps_t with weights t^-kappa. The
 inverse mass matrix is the covariance of the draws of a window; windows double,
 between a first stretch that finds the typical set and a last one that settles the
-step length, as in Stan.
+step length, as in Stan. Unlike there the first stretch has short windows of its own,
+which learn widths alone: where the parameters' units differ by powers of ten, the
+first hundred trajectories would else cost more than all others.
 
 All chains are in one place here: one step length and one mass matrix, learned from
 all chains together, and from then on the same for all. After the warm-up nothing
@@ -26,6 +28,8 @@ Array = np.ndarray
 GAMMA, T0, KAPPA = 0.05, 10.0, 0.75
 # Stretches of a warm-up in which only the step length is adapted, and the first window, in steps.
 FIRST, LAST, WINDOW = 75, 50, 25
+# Steps after which the first stretch looks at the widths of the parameters.
+EARLY = (9, 24, 49)
 # A covariance from few draws is shrunk to this multiple of the unit matrix.
 SHRUNK_TO, SHRUNK_COUNT = 1e-3, 5
 
@@ -80,6 +84,12 @@ class Moments:
         else:
             scatter = self.scatter + centred.T @ centred + between * np.outer(shift, shift)
         return Moments(count, self.mean + shift * (m / count), scatter)
+
+    def widths(self) -> Array:
+        """Standard deviations alone, (k,), or as a diagonal matrix (k, k)."""
+        variance = self.scatter if self.scatter.ndim == 1 else np.diagonal(self.scatter)
+        single = Moments(self.count, self.mean, variance).axes()
+        return single if self.scatter.ndim == 1 else np.diag(single)
 
     def axes(self) -> Array:
         """Standard deviations (k,), or a Cholesky factor (k, k) of the covariance, shrunk as in Stan."""

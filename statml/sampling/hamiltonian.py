@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from statml.sampling.adaptation import DualAveraging, Moments, window_ends
+from statml.sampling.adaptation import EARLY, DualAveraging, Moments, window_ends
 from statml.sampling.target import Target
 from statml.sampling.transition import Clock, State
 
@@ -135,10 +135,11 @@ def adapted(
     averaging = tuning.averaging.after(acceptance, wanted)
     step, axes, moments = float(np.exp(averaging.log_step)), tuning.axes, tuning.moments
     first, ends = window_ends(clock.warmup)
-    if ends and first <= clock.step <= ends[-1]:
+    early = clock.step < first and clock.step <= EARLY[-1]
+    if ends and (early or first <= clock.step <= ends[-1]):
         moments = moments.with_points(state.points)
-        if clock.step in ends:
-            axes = moments.axes()
+        if clock.step in ends or (early and clock.step in EARLY):
+            axes = moments.widths() if early else moments.axes()
             moments = Moments.begin(len(moments.mean), axes.ndim == 2)
             step = reasonable_step(target, state.points, state.log_prob, state.gradient, axes, step, rng)
             averaging = DualAveraging.begin(step)

@@ -31,12 +31,16 @@ import numpy as np
 
 from statml.errors import InputError
 from statml.sampling import hamiltonian
+from statml.sampling.adaptation import window_ends
 from statml.sampling.hamiltonian import MAX_ENERGY_ERROR, HamiltonianState, kinetic, leapfrog
 from statml.sampling.hmc import check_step, check_target_accept
 from statml.sampling.target import Target
 from statml.sampling.transition import Clock, Sampler
 
 Array = np.ndarray
+
+# Doublings allowed before the end of the first window of the warm-up.
+EARLY_DEPTH = 6
 
 
 @dataclass(frozen=True)
@@ -89,12 +93,18 @@ class NUTS(Sampler):
         self, target: Target, state: HamiltonianState, clock: Clock, rng: np.random.Generator
     ) -> HamiltonianState:
         with np.errstate(all="ignore"):
-            moved = _Trajectories(target, state, rng).grown(self.max_depth)
+            moved = _Trajectories(target, state, rng).grown(self._depth(clock))
         if not clock.adapting:
             return moved
         acceptance = float(np.mean(moved.statistics["acceptance_rate"]))
         new = hamiltonian.adapted(target, moved, acceptance, self.target_accept, clock, rng)
         return HamiltonianState(moved.points, moved.log_prob, moved.statistics, moved.gradient, new)
+
+    def _depth(self, clock: Clock) -> int:
+        """Doublings allowed: fewer until the widths of the parameters have been learned."""
+        ends = window_ends(clock.warmup)[1]
+        early = clock.adapting and bool(ends) and clock.step <= ends[0]
+        return min(self.max_depth, EARLY_DEPTH) if early else self.max_depth
 
 
 @dataclass(frozen=True, eq=False)

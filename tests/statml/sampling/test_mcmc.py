@@ -161,6 +161,20 @@ def test_warmup_learns_step_and_widths():
     assert np.all(energy >= -chain.log_prob - 1e-6)  # kinetic energy is not negative
 
 
+def test_units_far_apart_do_not_cost_the_warmup():
+    """Widths 1e-3 and 1e3: without the early windows this took 30,000 gradients."""
+    widths, calls = np.array([1e-3, 1e3]), []
+
+    def both(x):
+        calls.append(len(x))
+        return -0.5 * np.sum((x / widths) ** 2, axis=-1), -x / widths**2
+
+    start = widths * np.random.default_rng(0).normal(size=(8, 2))
+    chain = sample(ValueAndGradient(both), start, sampler="nuts", draws=100, warmup=300, rng=1)
+    assert len(calls) < 10_000
+    assert 0.8 < (chain.flat / widths).std() < 1.2
+
+
 def test_metropolis_learns_its_proposal():
     _, inverse = correlated(5, 3)
     chain = sample(
