@@ -143,14 +143,52 @@ def _read_hubble_stamps(found: DatasetCard, paths: list[Path]) -> Table:
     return _table(found, columns)
 
 
+def _read_gaia_100pc(found: DatasetCard, paths: list[Path]) -> Table:
+    """The archive's table, with our endings of the names of errors, and NaN for what is missing."""
+    import numpy as np
+
+    columns = {name.replace("_error", "_err"): values for name, values in _csv_columns(paths[0]).items()}
+    for name, values in columns.items():
+        if values.dtype.kind == "f":
+            columns[name] = np.ma.filled(values, np.nan)
+    return _table(found, columns)
+
+
+def _read_rr_lyrae_stripe82(found: DatasetCard, paths: list[Path]) -> Table:
+    import numpy as np
+    from astropy.table import Table
+
+    named = {
+        "id": "__SIG2010_",
+        "type": "Type",
+        "period": "Per",
+        "amp_g": "gAmp",
+        "ra": "RAJ2000",
+        "dec": "DEJ2000",
+        "extinction_r": "Ar",
+        "distance": "Dist",
+        "mag_g": "gmag",
+        "mag_v": "Vmag",
+    }
+    table = Table.read(paths[0], format="fits")
+    columns: dict[str, Any] = {ours: np.array(table[theirs]) for ours, theirs in named.items()}
+    columns["type"] = np.char.strip(columns["type"].astype(str))
+    for name, values in columns.items():
+        if values.dtype.kind == "f":  # the file's byte order is not the machine's
+            columns[name] = values.astype(float)
+    return _table(found, columns)
+
+
 READERS: dict[str, Callable[[DatasetCard, list[Path]], Any]] = {
     "apogee_asteroseismic": _read_apogee_asteroseismic,
     "correlation_lengths": _read_correlation_lengths,
     "csv": _read_csv,
+    "gaia_100pc": _read_gaia_100pc,
     "gaia_xp": _read_gaia_xp,
     "hubble_stamps": _read_hubble_stamps,
     "jsonl": _read_jsonl,
     "nist": _read_nist,
     "nist_curves": _read_nist_curves,
+    "rr_lyrae_stripe82": _read_rr_lyrae_stripe82,
     "sculptor": _read_sculptor,
 }

@@ -485,3 +485,21 @@ def test_importing_datasets_is_light():
 def test_cards_are_valid_toml_with_the_current_schema():
     for path in (ROOT / "datasets").glob("*/card.toml"):
         assert tomllib.loads(path.read_text())["schema"] == datasets.cards.CARD_SCHEMA
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["gaia_100pc", "rr_lyrae_stripe82"])
+def test_nearby_stars_and_the_halo_are_what_their_cards_say(name):
+    folder, card = os.environ.get("STATML_DATA"), datasets.card(name)
+    if not folder or not (Path(folder) / card.files[0].path).is_file():
+        pytest.skip(f"needs $STATML_DATA/{card.files[0].path}")
+    table = datasets.load(name)
+    assert len(table) == card.rows and table.colnames == list(card.units)
+    if name == "gaia_100pc":
+        assert table["parallax"].min() >= 10 and np.isnan(table["phot_bp_mean_mag"]).sum() == 40
+        assert all(np.all(table[each] > 0) for each in table.colnames if each.endswith("_err"))
+    else:
+        assert set(table["type"]) == {"ab", "c"} and np.abs(table["dec"]).max() < 1.3
+        # Distances are those of a standard candle, V corrected for extinction.
+        absolute = table["mag_v"] - 5 * np.log10(table["distance"] * 100)
+        assert np.std(absolute) < 0.1 and 0.4 < np.median(absolute) < 0.8
