@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from drawing.style import BLUE, GOLD, GREY, INK, RED, tidy
+from drawing.style import BLUE, GOLD, INK, RED, tidy
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
@@ -19,7 +19,7 @@ Array = np.ndarray
 
 def clustering() -> Figure:
     """Six panels, all from bundled stars."""
-    figure = Figure(figsize=(13.2, 7.6), layout="constrained")
+    figure = Figure(figsize=(11.4, 7.0), layout="constrained")
     panels = figure.subplots(2, 3).ravel()
     drawn = (_discs, _criteria, _collapse, _deconvolution, _conditional, _spectra)
     for letter, axes, draw in zip("abcdef", panels, drawn):
@@ -90,7 +90,7 @@ def _collapse(axes: Axes) -> str:
     X, _ = _giants()
     few = X[np.random.default_rng(2).choice(len(X), 120, replace=False)]
     model = GaussianMixture(2, random_state=0).fit(few)
-    widths = np.logspace(-1, -7, 80)
+    widths = np.logspace(-0.3, -4, 80)
     likelihood, posterior = [], []
     star = few[np.argmax(np.sum((few - few.mean(axis=0)) ** 2, axis=1))]
     rest, rest_cov = model.means_, model.covariances_
@@ -116,7 +116,7 @@ def _deconvolution(axes: Axes) -> str:
     rng = np.random.default_rng(0)
     added = rng.uniform(0.03, 0.15, X.shape)
     noisy, noisy_err = X + added * rng.normal(size=X.shape), np.hypot(added, err)
-    axes.scatter(*noisy.T, s=5, color=GREY, alpha=0.5, lw=0)
+    axes.scatter(*noisy.T, s=4, color="#c3c6cb", lw=0)
     for model, kwargs, data, colour, style, label in (
         (GaussianMixture(2, random_state=0), {}, noisy, RED, "-", "mixture of the noisy values"),
         (
@@ -158,9 +158,17 @@ def _conditional(axes: Axes) -> str:
     given = np.stack([teff, np.full_like(teff, -0.2), np.full_like(teff, np.nan)], axis=1)
     prediction = model.conditional(2, given)
     density = np.exp([prediction.log_prob(np.full_like(teff, value)) for value in logg])
-    axes.pcolormesh(teff, logg, density, cmap="Blues", vmax=1.6, rasterized=True)
+    axes.contourf(
+        teff,
+        logg,
+        density,
+        cmap="Blues",
+        levels=[0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6],
+        extend="max",
+        norm="log",
+    )
     near = np.abs(labels[:, 1] + 0.2) < 0.15
-    axes.scatter(labels[near, 0], labels[near, 2], s=5, color=INK, lw=0, alpha=0.6)
+    axes.scatter(labels[near, 0], labels[near, 2], s=4, color=INK, lw=0)
     axes.plot(teff, prediction.mean, color=RED, lw=1.5, label="mean")
     axes.set(xlabel="$T_\\mathrm{eff}$ [K]", ylabel="log g", xlim=(6900, 3900), ylim=(5.1, 0.2))
     axes.legend(frameon=False, fontsize=9, loc="upper left")
@@ -177,15 +185,15 @@ def _spectra(axes: Axes) -> str:
     axes_of = PCA(6).fit(flux[seen])
     scores, covariance = axes_of.propagate(flux, X_err=err)
     model = ExtremeDeconvolution(8, random_state=0).fit(scores[seen], X_cov=covariance[seen])
-    drawn = axes_of.inverse_transform(model.sample(40, rng=0)[0])
-    axes.plot(wavelength, drawn.T, color=BLUE, lw=0.6, alpha=0.5)
+    drawn = axes_of.inverse_transform(model.sample(25, rng=0)[0])
+    axes.plot(wavelength, drawn.T, color="#8da4cd", lw=0.8)
     log_density = model.score_samples(scores[new], X_cov=covariance[new])
     odd = new[np.argmin(log_density)]
-    axes.plot([], [], color=BLUE, lw=1, label="40 draws from the mixture")
+    axes.plot([], [], color="#8da4cd", lw=1, label="25 draws from the mixture")
     axes.plot(wavelength, flux[odd], color=RED, lw=1.6, label=f"the oddest of {len(new):,} real sources")
-    axes.set(xlabel="wavelength [nm]", ylabel="flux over its median", ylim=(-0.3, 4.2))
+    axes.set(xlabel="wavelength [nm]", ylabel="flux over its median", ylim=(-0.3, 6.6))
     axes.legend(frameon=False, fontsize=9, loc="upper right")
-    return "spectra drawn, and one that does not fit"
+    return "spectra drawn, and an odd one"
 
 
 FIGURES = {"chapter11_clustering": clustering}
