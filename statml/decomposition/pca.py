@@ -31,6 +31,8 @@ from statml.uncertainty.measurement import feature_covariance, refuse_arguments,
 from statml.uncertainty.stack import CovarianceStack
 
 Array = np.ndarray
+# Rows whose fourth moments are summed, at least (or all).
+ERROR_ROWS = 20_000
 ONE_NOISE = "it knows one noise level for all pixels; pass X_err to HeteroscedasticPCA.fit"
 
 
@@ -111,7 +113,8 @@ class PCA(LinearScores):
         See `statml.decomposition.principal_axes`. "auto" is never approximate.
     variance_errors : {"moments", "normal"}
         Errors of the variances from the fourth moments of the scores, right for any
-        distribution but one more pass over X, or as if X were normal.
+        distribution (of at least 20,000 rows, evenly spaced, where there are more), or as
+        if X were normal.
     random_state : int, Generator or None
         For ``solver="randomized"``.
 
@@ -206,15 +209,20 @@ def component_count(n_components: int | float | None, most: int) -> int:
 
 
 def variance_errors(X: Array, found: PrincipalAxes) -> Array:
-    """Standard errors of the variances, from the fourth moments of the scores, shape (k,)."""
+    """Standard errors of the variances, from the fourth moments of the scores, shape (k,).
+
+    Of more than `ERROR_ROWS` rows evenly spaced ones are used: that makes the errors of
+    normal data uncertain by 2 %.
+    """
     lengths = np.sqrt(found.squares / found.n)
     unit = (found.axes / np.where(lengths > 0, lengths, np.inf)[:, None]).astype(np.float32)
+    rows = X[:: max(found.n // ERROR_ROWS, 1)]
     fourth = np.zeros(len(unit))
-    for block in centred(X, found.mean):
+    for block in centred(rows, found.mean):
         # An error needs three digits, and scores of unit variance do not overflow.
-        squares = (block.astype(np.float32) @ unit.T) ** 2
+        squares = np.square(block.astype(np.float32) @ unit.T)
         fourth += np.einsum("ij,ij->j", squares, squares)
-    excess = np.maximum(fourth / found.n - 1, 0)
+    excess = np.maximum(fourth / len(rows) - 1, 0)
     return found.squares / (found.n - 1) * np.sqrt(excess / found.n)
 
 

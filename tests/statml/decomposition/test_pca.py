@@ -101,6 +101,15 @@ def test_errors_of_the_variances_are_their_scatter(tails):
         assert np.all(np.mean(normal, axis=0) / scatter < 0.9)
 
 
+def test_errors_of_many_rows_need_only_some_of_them(monkeypatch):
+    X = np.random.default_rng(8).normal(size=(9000, 4)) * [4.0, 3.0, 2.0, 1.0]
+    every = PCA(3).fit(X).explained_variance_err_
+    monkeypatch.setattr("statml.decomposition.pca.ERROR_ROWS", 3000)
+    # fourth moments of a third of the rows: 1.7 % sqrt(20000 / 3000) = 4.5 %, 4 sigma
+    assert_allclose(PCA(3).fit(X).explained_variance_err_, every, rtol=0.18)
+    assert not np.array_equal(PCA(3).fit(X).explained_variance_err_, every)
+
+
 def test_scores_carry_the_errors_of_their_rows():
     X = simulate()
     pca = PCA(3).fit(X)
