@@ -107,7 +107,7 @@ def _collapse(axes: Axes) -> str:
     axes.set(
         xlabel="width of a component on one star [dex]", ylabel="log probability", ylim=(top - 45, top + 25)
     )
-    axes.legend(frameon=False, fontsize=9, loc="lower left")
+    axes.legend(frameon=False, fontsize=9, loc="center right")
     return "the likelihood has no maximum"
 
 
@@ -189,10 +189,10 @@ def _spectra(axes: Axes) -> str:
     axes.plot(wavelength, drawn.T, color="#8da4cd", lw=0.8)
     log_density = model.score_samples(scores[new], X_cov=covariance[new])
     odd = new[np.argmin(log_density)]
-    axes.plot([], [], color="#8da4cd", lw=1, label="25 draws from the mixture")
-    axes.plot(wavelength, flux[odd], color=RED, lw=1.6, label=f"the oddest of {len(new):,} real sources")
+    axes.plot([], [], color="#8da4cd", lw=1, label="25 drawn")
+    axes.plot(wavelength, flux[odd], color=RED, lw=1.6, label=f"oddest of {len(new):,}\nreal ones")
     axes.set(xlabel="wavelength [nm]", ylabel="flux over its median", ylim=(-0.3, 6.6))
-    axes.legend(frameon=False, fontsize=9, loc="upper right")
+    axes.legend(frameon=False, fontsize=9, loc="upper left")
     return "spectra drawn, and an odd one"
 
 

@@ -112,9 +112,17 @@ class Climb:
 
     def _step(self, point: _Point) -> Components:
         components = maximisation(point.components, point.moments, self.prior)
-        if self.prior.strength == 0 and collapsed(components, self.prior.scale, COLLAPSE):
+        if (
+            self.prior.strength == 0
+            and collapsed(components, self.prior.scale, COLLAPSE)
+            and self._unbounded()
+        ):
             raise _CollapseError
         return components
+
+    def _unbounded(self) -> bool:
+        """Whether nothing else gives a component width: a population narrower than its errors may have none."""
+        return not self.data.least_noise() > COLLAPSE
 
     def _evaluate(self, components: Components, history: list[float] | None) -> _Point:
         moments, log_likelihood = expectation(components, self.data)

@@ -64,6 +64,18 @@ class Group:
         plain = self.variances is None and self.noise is None and self.projection is None
         return plain or len(self.seen) == 0
 
+    def least_noise(self) -> float:
+        """The smallest eigenvalue of any S."""
+        if self.variances is not None:
+            return float(np.min(self.namespace.to_numpy(self.variances)))
+        if self.noise is None:
+            return 0.0
+        m, n = self.values.shape
+        lower = np.zeros((n, m, m))
+        for k, column in enumerate(self.noise):
+            lower[:, k:, k] = self.namespace.to_numpy(column).T
+        return float(np.min(np.linalg.eigvalsh(lower)))  # looks at the lower triangle alone
+
     def chunk(self, part: slice) -> Group:
         """Some of the rows."""
         return Group(
@@ -107,6 +119,10 @@ class Measurements:
             groups.append(_group(X, rows, seen, errors, projection, weights, namespace))
         d = X.shape[1] if projection is None else projection.shape[2]
         return cls(groups, n, d, float(np.sum(weights)))
+
+    def least_noise(self) -> float:
+        """The smallest variance any combination of a row's values has from its errors; 0 where there are none."""
+        return min((group.least_noise() for group in self.groups if len(group.seen) > 0), default=0.0)
 
     def chunks(self) -> Iterator[Group]:
         """The rows in portions whose factors fit into the cache."""

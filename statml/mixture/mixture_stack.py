@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from scipy import linalg, special
+from scipy import special
 
 from statml.compute import generator
 from statml.errors import InputError
@@ -109,21 +109,13 @@ class MixtureStack:
     def sample(self, size: int = 1, *, rng: Any = None) -> Array:
         """Draws, (size, n, d)."""
         rng = generator(rng)
-        n, k, d = self.means.shape
+        n, _, d = self.means.shape
         edges = np.cumsum(self.weights, axis=1)
         component = np.sum(rng.random((size, n, 1)) * edges[:, -1:] > edges, axis=-1)
-        draws = np.empty((size, n, d))
-        for row in range(n):
-            for j in range(k):
-                own = component[:, row] == j
-                if np.any(own):
-                    root = _root(self.covariances[row, j])
-                    normal = rng.standard_normal((np.sum(own), d))
-                    draws[own, row] = self.means[row, j] + normal @ root.T
+        values, vectors = np.linalg.eigh(self.covariances)  # of singular matrices too
+        roots = vectors * np.sqrt(np.maximum(values, 0))[:, :, None, :]
+        draws, row = np.empty((size, n, d)), np.arange(n)
+        for each, own in zip(draws, component):
+            normal = rng.standard_normal((n, d, 1))
+            each[:] = self.means[row, own] + (roots[row, own] @ normal)[..., 0]
         return draws
-
-
-def _root(matrix: Array) -> Array:
-    """F with F F^T = matrix, of singular matrices too."""
-    values, vectors = linalg.eigh(matrix)
-    return vectors * np.sqrt(np.maximum(values, 0))

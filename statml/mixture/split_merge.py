@@ -40,7 +40,8 @@ def improve(
                 not found.collapsed
                 and found.log_posterior > fit.log_posterior + 1e-6 * data.total_weight**0.5
             ):
-                history = np.concatenate([fit.history, found.history])
+                # What was kept: the way up from where the move overtook.
+                history = np.concatenate([fit.history, found.history[found.history > fit.log_posterior]])
                 fit, improved = replace(found, history=history), True
                 break
     return fit

@@ -186,5 +186,7 @@ def test_refusals(arguments, message):
 def test_errors_of_x_are_for_deconvolution():
     with pytest.raises(InputError, match=r"GaussianMixture.fit cannot use X_err; .*ExtremeDeconvolution"):
         GaussianMixture().fit(draws(20), X_err=0.1)
-    with pytest.raises(InputError, match="X contains infinity; accepted are finite values, and NaN where not measured"):
+    with pytest.raises(
+        InputError, match="X contains infinity; accepted are finite values, and NaN where not measured"
+    ):
         ExtremeDeconvolution().fit([[np.inf, 1.0], [1.0, 2.0]])
