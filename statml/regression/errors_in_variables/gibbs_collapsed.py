@@ -8,7 +8,7 @@ hence its score and expected information need only sums over rows, with
 K_i = (B_k + E_i)^-1 and q_i = K_i (z_i - m_k):
 
     g = dm' sum q + tr(dB sum(q q' - K)) / 2
-    G = dm' sum K dm + tr(sum(K dB K dB)) / 2
+    G = dm' sum K dm + sum tr(K dB K dB) / 2
 
 The information on sigma^2 is the same however small sigma is, as long as other errors
 are there. So sigma moves in log(sigma^2 + c), c being about the variance of y given x:
@@ -194,7 +194,8 @@ class Collapsed:
         q, K, log_density = self.rows.inverse(moments)
         sums = _sums(q, K, self.rows.belongs)
         mean_slopes, cov_slopes = _slopes(layout, params, phi[:, layout.p], centers, covs, factor)
-        local, information = _score(mean_slopes, cov_slopes, *sums)
+        counts = self.rows.belongs.sum(axis=2)
+        local, information = _score(mean_slopes, cov_slopes, *sums, counts)
         of_mixture = _component_prior(layout, prior, centers, factor, self.inverse_a)
         s, each = layout.shared, layout.each
         local[..., s:] += of_mixture[1]
@@ -222,42 +223,30 @@ def log_scatter_prior(layout: Layout, prior: FullPrior, moved: Array, sigma2: Ar
 
 
 @cache
-def _places(size: int) -> tuple[list[tuple[int, int]], Array, tuple[Array, Array]]:
-    """Pairs (i, j <= i), the place of each pair, and where tr(K A K B) = sum A_ab K_bc B_cd K_da finds its K."""
+def _places(size: int) -> tuple[list[tuple[int, int]], Array]:
+    """Pairs (i, j <= i), and the place of each pair."""
     pairs = [(i, j) for i in range(size) for j in range(i + 1)]
     index = np.zeros((size, size), int)
     for place, (i, j) in enumerate(pairs):
         index[i, j] = index[j, i] = place
-    four = np.ix_(*[range(size)] * 4)
-    first, second = np.broadcast_arrays(index[four[1], four[2]], index[four[3], four[0]])
-    return pairs, index, (first.reshape(size**2, -1), second.reshape(size**2, -1))
+    return pairs, index
 
 
-def _sums(q: list[Array], K: list[list[Array]], belongs: Array) -> tuple[Array, Array, Array, Array]:
-    """Sums over the rows of each component: q, q q' - K, K, and K x K arranged for tr(K A K B)."""
+def _sums(q: list[Array], K: list[list[Array]], belongs: Array) -> tuple[Array, Array, Array]:
+    """Sums over the rows of each component: q, q q' - K, and K."""
     size = len(q)
-    pairs, index, four = _places(size)
+    pairs, index = _places(size)
     count = len(pairs)
     chains, _, n = belongs.shape
-    stacked = np.empty((chains, size + 2 * count + count * (count + 1) // 2, n))
+    stacked = np.empty((chains, size + 2 * count, n))
     for i, value in enumerate(q):
         stacked[:, i] = value
     for place, (i, j) in enumerate(pairs):
         np.multiply(q[i], q[j], out=stacked[:, size + place])
         stacked[:, size + count + place] = K[i][j]
-    flat = stacked[:, size + count : size + 2 * count]
-    unique, _, _ = _places(count)
-    for place, (a, b) in enumerate(unique):
-        np.multiply(flat[:, a], flat[:, b], out=stacked[:, size + 2 * count + place])
     sums = np.swapaxes(np.matmul(stacked, np.swapaxes(belongs, 1, 2)), 1, 2)
-    of_K = sums[..., size + count : size + 2 * count]
-    square = sums[..., size + 2 * count :][..., _places(count)[1]]
-    return (
-        sums[..., :size],
-        (sums[..., size : size + count] - of_K)[..., index],
-        of_K[..., index],
-        square[..., *four],
-    )
+    of_K = sums[..., size + count :]
+    return sums[..., :size], (sums[..., size : size + count] - of_K)[..., index], of_K[..., index]
 
 
 def _slopes(
@@ -289,13 +278,22 @@ def _slopes(
 
 
 def _score(
-    mean: Array, cov: Array, of_q: Array, of_rest: Array, of_K: Array, four: Array
+    mean: Array, cov: Array, of_q: Array, of_rest: Array, of_K: Array, counts: Array
 ) -> tuple[Array, Array]:
-    """Gradient (C, K, L) and information (C, K, L, L) of each component's rows."""
+    """Gradient (C, K, L) and information (C, K, L, L) of each component's rows.
+
+    The information on variances takes the mean K for every row, which spares D^4 / 8 sums;
+    it is exact where all rows have the same errors, and only shapes the proposals.
+    """
     flat = cov.reshape(*cov.shape[:3], -1)
     gradient = np.einsum("cklD,ckD->ckl", mean, of_q)
     gradient += 0.5 * np.einsum("clkx,clx->clk", flat, of_rest.reshape(*of_rest.shape[:2], -1))
-    information = mean @ of_K @ np.swapaxes(mean, 2, 3) + 0.5 * (flat @ four @ np.swapaxes(flat, 2, 3))
+    # tr(K A K B) = tr((K A)(K B))
+    KB = np.matmul(of_K[:, :, None], cov)
+    turned = np.swapaxes(KB, 3, 4).reshape(flat.shape)
+    trace = KB.reshape(flat.shape) @ np.swapaxes(turned, 2, 3)
+    trace /= np.maximum(counts, 1)[..., None, None]
+    information = mean @ of_K @ np.swapaxes(mean, 2, 3) + 0.5 * trace
     return gradient, information
 
 

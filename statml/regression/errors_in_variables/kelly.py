@@ -123,8 +123,9 @@ class Kelly(Method):
         start = first_state(
             points, scaled, _rough_lines(points, rows, self.chains, rng), self.n_components, rng
         )
+        exact = not rows.X_cov.any() and not rows.upper.any()
         found = sample(
-            points,
+            _blurred(points) if exact else points,
             scaled,
             start,
             warmup=self.warmup,
@@ -138,7 +139,6 @@ class Kelly(Method):
                 ConvergenceWarning,
                 stacklevel=2,
             )
-        exact = not rows.X_cov.any() and not rows.upper.any()
         if exact:
             found, mean, cov = _with_exact_line(found, points, scaled, rows.intercept, rng)
         else:
@@ -194,6 +194,16 @@ def _rough_lines(
     size = sigma / max(float(np.min(singular)), 1e-3 * float(np.max(singular)))
     jumps = rng.standard_normal((chains, A.shape[1]))
     return center + 2 * size * jumps, sigma * np.exp(0.5 * rng.standard_normal(chains))
+
+
+def _blurred(points: Points) -> Points:
+    """The rows with larger errors of y: where X is exact the mixture knows nothing of y, and may be sampled so.
+
+    Points on a perfect line would otherwise have the sampler follow a scatter of zero.
+    """
+    errors = points.errors.copy()
+    errors[-1, -1] += 1.0
+    return Points(points.z, errors, points.upper)
 
 
 def _with_exact_line(
