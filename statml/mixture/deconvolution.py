@@ -48,7 +48,7 @@ class ExtremeDeconvolution(NormalMixture):
     Examples
     --------
     >>> import numpy as np
-    >>> rng = np.random.default_rng(1)
+    >>> rng = np.random.default_rng(4)
     >>> err = rng.uniform(0.5, 2.0, (2000, 1))
     >>> X = rng.normal(3.0, 1.0, (2000, 1)) + err * rng.normal(size=(2000, 1))
     >>> model = ExtremeDeconvolution(1).fit(X, X_err=err)

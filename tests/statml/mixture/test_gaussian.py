@@ -190,3 +190,12 @@ def test_errors_of_x_are_for_deconvolution():
         InputError, match="X contains infinity; accepted are finite values, and NaN where not measured"
     ):
         ExtremeDeconvolution().fit([[np.inf, 1.0], [1.0, 2.0]])
+
+
+def test_one_normal_from_the_moments_of_sculptor():
+    """The book's log likelihood, -308.8652, follows from the covariance of its table alone, typed in to 5 digits."""
+    covariance = np.array([[0.13316, -0.07271], [-0.07271, 0.05348]])
+    Z = np.random.default_rng(0).normal(size=(143, 2))
+    Z = (Z - Z.mean(axis=0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(Z.T, ddof=0))).T
+    X = Z @ np.linalg.cholesky(covariance).T / np.sqrt(np.diag(covariance))
+    assert_allclose(GaussianMixture(1, prior_strength=0).fit(X).log_likelihood_, -308.8652, atol=0.03)
