@@ -214,13 +214,15 @@ def variance_errors(X: Array, found: PrincipalAxes) -> Array:
     Of more than `ERROR_ROWS` rows evenly spaced ones are used: that makes the errors of
     normal data uncertain by 2 %.
     """
+    if not found.squares[0] > 0:
+        return np.zeros(len(found.squares))
     lengths = np.sqrt(found.squares / found.n)
-    unit = (found.axes / np.where(lengths > 0, lengths, np.inf)[:, None]).astype(np.float32)
+    # An error needs three digits: single precision, in units in which nothing overflows.
+    unit = (found.axes * (lengths[0] / np.where(lengths > 0, lengths, np.inf))[:, None]).astype(np.float32)
     rows = X[:: max(found.n // ERROR_ROWS, 1)]
     fourth = np.zeros(len(unit))
     for block in centred(rows, found.mean):
-        # An error needs three digits, and scores of unit variance do not overflow.
-        squares = np.square(block.astype(np.float32) @ unit.T)
+        squares = np.square((block / lengths[0]).astype(np.float32) @ unit.T)
         fourth += np.einsum("ij,ij->j", squares, squares)
     excess = np.maximum(fourth / len(rows) - 1, 0)
     return found.squares / (found.n - 1) * np.sqrt(excess / found.n)

@@ -36,6 +36,10 @@ from statml.uncertainty.measurement import refuse_arguments
 Array = np.ndarray
 
 
+# The noise variance of EM stays above this fraction of the total variance, where its matrices have inverses.
+EM_FLOOR = 1e-12
+
+
 class ProbabilisticPCA(LinearScores):
     """Principal components as a probability density, the number of axes by their evidence.
 
@@ -145,10 +149,15 @@ class ProbabilisticPCA(LinearScores):
         return 1 if np.all(np.isnan(values)) else int(np.nanargmax(values)) + 1
 
     def _climb(self, X: Array, k: int) -> None:
-        """EM of Tipping & Bishop (1999, section 3.3), without the d x d covariance."""
+        """EM of Tipping & Bishop (1999, section 3.3), without the d x d covariance.
+
+        Parameters are expanded as in `statml.decomposition.factor_em`: without it the
+        lengths of the axes creep where the noise is small.
+        """
         n, d = X.shape
         total = sum(float(np.vdot(block, block)) for block in centred(X, self.mean_)) / n
-        loadings = generator(self.random_state).normal(size=(d, k)) * np.sqrt(total / d)
+        start = generator(self.random_state).normal(size=(d, k))
+        loadings = np.linalg.qr(start)[0] * np.sqrt(total / d)
         noise = total / d
         self.n_iter_ = 0
         while self.n_iter_ < self.max_iter:
@@ -157,9 +166,13 @@ class ProbabilisticPCA(LinearScores):
             for block in centred(X, self.mean_):
                 times += block.T @ (block @ loadings)
             times /= n
-            inner = np.linalg.inv(loadings.T @ loadings + noise * np.eye(k))
-            new = times @ np.linalg.inv(noise * np.eye(k) + inner @ loadings.T @ times)
-            new_noise = max((total - np.sum(times * (new @ inner))) / d, 0.0)
+            inner = np.diag(1 / (np.sum(loadings**2, axis=0) + noise))
+            second = noise * inner + inner @ (loadings.T @ times) @ inner  # mean of E[z z^T]
+            new = times @ inner @ np.linalg.inv(second)
+            new_noise = max((total - np.sum(times * (new @ inner))) / d, EM_FLOOR * total)
+            # orthogonal columns, so that the next inverse is that of a diagonal
+            axes, lengths, _ = np.linalg.svd(new @ np.linalg.cholesky(second), full_matrices=False)
+            new = axes * lengths
             moved = max(np.abs(new @ new.T - loadings @ loadings.T).max(), abs(new_noise - noise))
             loadings, noise = new, new_noise
             if moved < self.tol * total:
@@ -171,7 +184,6 @@ class ProbabilisticPCA(LinearScores):
                 ConvergenceWarning,
                 stacklevel=3,
             )
-        axes, lengths, _ = np.linalg.svd(loadings, full_matrices=False)
         self.components_, self.noise_variance_ = upright(axes.T), float(noise)
         self.explained_variance_ = lengths**2 + noise
 
