@@ -43,7 +43,7 @@ def probability() -> Figure:
 
 
 def _field(axes: Axes, search: OverdensitySearch) -> None:
-    axes.plot(*search.centres.T, ",", color=GREY)
+    axes.hist2d(*search.centres.T, bins=100, cmap="Greys", vmax=14)
     for found in search.detections(0.05):
         axes.add_patch(Circle(tuple(found.position), found.radius, fill=False, color=RED, lw=1.8))
         if found.p_local > 1e-10:  # the outskirts of a cluster
@@ -85,8 +85,8 @@ def _angles(axes: Axes) -> None:
         density = np.histogram(_seen(e, qmc.Sobol(3, seed=1).random(2**18)), fine, density=True)[0]
         axes.plot(0.5 * (fine[1:] + fine[:-1]), density, color=colour, lw=1.8, label=f"e = {e}")
     axes.axvline(np.degrees(np.arccos(TRUTH)), color=BLUE, lw=1, ls=":")
-    axes.text(50.5, 0.0099, "face-on limit for 0.6", rotation=90, ha="right", color=BLUE, fontsize=8.5)
-    axes.set(xlim=(0, 180), ylim=(0, 0.0155), xlabel="angle between separation and velocity [deg]")
+    axes.text(50.5, 0.0098, "face-on limit for 0.6", rotation=90, ha="right", color=BLUE, fontsize=8.5)
+    axes.set(xlim=(0, 180), ylim=(0, 0.0175), xlabel="angle between separation and velocity [deg]")
     axes.set_ylabel("density per degree")
     axes.legend(frameon=False, fontsize=9, ncols=3, loc="upper center")
 
