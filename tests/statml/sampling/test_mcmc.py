@@ -162,7 +162,7 @@ def test_warmup_learns_step_and_widths():
 
 
 def test_units_far_apart_do_not_cost_the_warmup():
-    """Widths 1e-3 and 1e3: without the early windows this took 30,000 gradients."""
+    """Widths 1e-3 and 1e3: without the early windows this took 100,000 gradients."""
     widths, calls = np.array([1e-3, 1e3]), []
 
     def both(x):
