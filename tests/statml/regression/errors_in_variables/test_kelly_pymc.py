@@ -59,6 +59,7 @@ def test_nuts_agrees(small):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize(
     ("d", "k", "marginal"), [(1, 2, True), (1, 2, False), (2, 1, True), (2, 2, True), (2, 1, False)]
 )
@@ -68,6 +69,7 @@ def test_nuts_agrees_in_both_formulations(d, k, marginal):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_nuts_agrees_with_the_default_prior():
     line = fit(prior=KellyPrior(), n=60, warmup=500, draws=3000)
     assert largest_gap(line, line.to_pymc(), tune=1000, draws=1500) < 4.5
