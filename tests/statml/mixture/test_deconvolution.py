@@ -1,12 +1,15 @@
 """Extreme deconvolution: limits, recovery of what is behind the noise, conditionals, moves."""
 
+from importlib import import_module
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from scipy import stats
 
+from statml.compute import Namespace, namespace
 from statml.errors import InputError
-from statml.mixture import ExtremeDeconvolution, GaussianMixture, MixtureStack
+from statml.mixture import ExtremeDeconvolution, GaussianMixture, MixtureStack, density
 from statml.mixture.components import Components
 from statml.mixture.split_merge import moved
 from statml.uncertainty import CovarianceStack, calibration_report, covered_fraction
@@ -199,6 +202,24 @@ def test_conditional_of_one_normal_is_a_regression():
     joint = model.conditional([0, 1], new)
     assert isinstance(joint, MixtureStack) and joint.means.shape == (1, 1, 2)
     assert_allclose(model.conditional(0, np.full((1, 3), np.nan)).mean, m[0])
+
+
+def test_a_fit_on_a_gpu_is_that_of_the_cpu(monkeypatch):
+    """The estimator with device="cuda", torch keeping its tensors in main memory."""
+    pytest.importorskip("torch")
+    gpu = Namespace("cuda", import_module("array_api_compat.torch"), place="cpu")
+    monkeypatch.setattr(density, "namespace", lambda device: gpu if device == "cuda" else namespace("cpu"))
+    _, X, errors = noisy(300, 14)
+    X[::6, 1] = np.nan
+    X[0] = np.nan
+    fits = [
+        ExtremeDeconvolution(2, random_state=0, device=device).fit(X, X_cov=errors)
+        for device in ("cpu", "cuda")
+    ]
+    assert_allclose(fits[1].means_, fits[0].means_, rtol=1e-8)
+    assert_allclose(fits[1].history_, fits[0].history_, rtol=1e-10)
+    posteriors = [fit.posterior(X, X_cov=errors).mean for fit in fits]
+    assert_allclose(posteriors[1], posteriors[0], rtol=1e-7, atol=1e-8)
 
 
 def test_moves_find_what_em_cannot():
