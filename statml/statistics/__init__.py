@@ -12,15 +12,13 @@ from statml.statistics.pairs import pair_counts
 from statml.statistics.precision import hartlap_factor, inverse_covariance
 from statml.statistics.resampling import (
     Bootstrap,
-    CircularBlocks,
-    Groups,
     Jackknife,
-    MovingBlocks,
     bootstrap,
     jackknife,
     refitted,
     residual_bootstrap,
 )
+from statml.statistics.schemes import CircularBlocks, Groups, MovingBlocks
 from statml.statistics.two_point import TwoPoint, two_point
 from statml.statistics.windows import RandomPoints, Rectangle
 

@@ -3,12 +3,7 @@ r"""Bootstrap and jackknife of any statistic, with rows or blocks of rows as wha
 Both ask how much a statistic t would change with other data, and make the other data
 out of the given ones: the bootstrap draws as many rows as there are, with replacement;
 the jackknife leaves one out at a time. What is drawn must be (nearly) independent, so
-neighbours in time or on the sky are drawn together:
-
-    "rows"                     each row by itself
-    MovingBlocks(length)       runs of a series, drawn anywhere
-    CircularBlocks(length)     the same, with the series closed to a ring
-    Groups(labels)             groups of rows: regions of the sky, plates, stars
+neighbours in time or on the sky are drawn together (`statml.statistics.schemes`).
 
 Three intervals of a bootstrap, from quantiles q of the replicates t*:
 
@@ -22,14 +17,14 @@ jackknife's values over six (acceleration). BCa alone is second-order accurate.
 Fits of estimators go through `refitted`; `residual_bootstrap` keeps X and draws residuals.
 
 Sources: Efron & Tibshirani (1993), "An Introduction to the Bootstrap", ch. 11-14;
-Kunsch (1989), Ann. Stat. 17, 1217; Politis & Romano (1992); arXiv:2506.12230, chapter 3.
+arXiv:2506.12230, chapter 3.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from scipy import stats
@@ -39,100 +34,13 @@ from statml.compute import generator
 from statml.console import progress
 from statml.errors import InputError, InputTypeError
 from statml.statistics.precision import inverse_covariance
+from statml.statistics.schemes import Rows, Scheme
 from statml.uncertainty.covariance import Covariance, DiagonalCovariance
 from statml.uncertainty.cross_validation import take_rows
 from statml.uncertainty.resampling import bootstrap as refit_bootstrap
 
 Array = np.ndarray
 Statistic = Callable[..., Any]
-
-
-class Scheme(Protocol):
-    """What is drawn, and what is left out, of n rows."""
-
-    def draw(self, n: int, rng: np.random.Generator) -> Array:
-        """Row numbers of one bootstrap sample."""
-
-    def left(self, n: int) -> Iterator[Array]:
-        """Row numbers that are left when each unit in turn is taken out."""
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Every row by itself."""
-
-    def draw(self, n: int, rng: np.random.Generator) -> Array:
-        """n rows with replacement."""
-        return rng.integers(n, size=n)
-
-    def left(self, n: int) -> Iterator[Array]:
-        """All rows but one."""
-        rows = np.arange(n)
-        for i in range(n):
-            yield np.delete(rows, i)
-
-
-@dataclass(frozen=True)
-class MovingBlocks:
-    """Runs of `length` rows of a series, starting anywhere; rows near the ends are drawn less often."""
-
-    length: int
-
-    def draw(self, n: int, rng: np.random.Generator) -> Array:
-        """n rows of blocks put one after another, the last one cut."""
-        length = _block_length(self.length, n)
-        starts = rng.integers(n - length + 1, size=-(-n // length))
-        return (starts[:, None] + np.arange(length)).ravel()[:n]
-
-    def left(self, n: int) -> Iterator[Array]:
-        """All rows but those of one of the blocks that do not overlap."""
-        return _without_runs(_block_length(self.length, n), n)
-
-
-@dataclass(frozen=True)
-class CircularBlocks:
-    """Runs of `length` rows of a series closed to a ring, so that every row is drawn equally often."""
-
-    length: int
-
-    def draw(self, n: int, rng: np.random.Generator) -> Array:
-        """n rows of blocks put one after another, the last one cut."""
-        length = _block_length(self.length, n)
-        starts = rng.integers(n, size=-(-n // length))
-        return ((starts[:, None] + np.arange(length)) % n).ravel()[:n]
-
-    def left(self, n: int) -> Iterator[Array]:
-        """All rows but those of one of the blocks that do not overlap."""
-        return _without_runs(_block_length(self.length, n), n)
-
-
-@dataclass(frozen=True, eq=False)
-class Groups:
-    """Groups of rows with one label each: as many groups are drawn as there are; a label is anything sortable."""
-
-    labels: Any
-
-    def draw(self, n: int, rng: np.random.Generator) -> Array:
-        """All rows of the drawn groups; their number varies with the sizes of the groups."""
-        members = self._members(n)
-        return np.concatenate([members[g] for g in rng.integers(len(members), size=len(members))])
-
-    def left(self, n: int) -> Iterator[Array]:
-        """All rows but those of one group."""
-        rows = np.arange(n)
-        for group in self._members(n):
-            yield np.delete(rows, group)
-
-    def _members(self, n: int) -> list[Array]:
-        labels = np.asarray(self.labels)
-        if labels.shape != (n,):
-            raise InputError(f"labels has shape {labels.shape}; accepted is one label for each of {n} rows")
-        _, group = np.unique(labels, return_inverse=True)
-        order = np.argsort(group, kind="stable")
-        members = np.split(order, np.cumsum(np.bincount(group))[:-1])
-        if len(members) < 2:
-            raise InputError("labels holds one group; accepted are two or more")
-        return members
 
 
 @dataclass(frozen=True, eq=False)
@@ -465,15 +373,3 @@ def _left_out(
     statistic: Statistic, data: list[Array], errors: dict[str, Any], scheme: Scheme, n: int
 ) -> Array:
     return np.array([_evaluate(statistic, data, errors, rows, n) for rows in scheme.left(n)])
-
-
-def _block_length(length: int, n: int) -> int:
-    if not isinstance(length, int | np.integer) or not 1 <= length <= n // 2:
-        raise InputError(f"length is {length!r}; accepted is a whole number from 1 to half of {n} rows")
-    return int(length)
-
-
-def _without_runs(length: int, n: int) -> Iterator[Array]:
-    rows = np.arange(n)
-    for start in range(0, n - length + 1, length):
-        yield np.delete(rows, slice(start, start + length))

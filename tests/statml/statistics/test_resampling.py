@@ -149,6 +149,21 @@ def test_groups_keep_what_their_members_share() -> None:
     assert bootstrap(np.mean, x, size=400, rng=0, bca=False).std[0] < 0.5 * truth
 
 
+def test_regions_of_the_sky_keep_what_neighbours_share() -> None:
+    rng = np.random.default_rng(9)
+    positions = rng.random((4000, 2))
+    # A field that is constant in cells of 1/16: 256 independent values, about 16 points in each.
+    cell = (positions * 16).astype(int) @ [16, 1]
+    x = rng.normal(size=256)[cell] + rng.normal(size=4000)
+    truth = np.sqrt(1 / 256 + 1 / 4000)
+    regions = bootstrap(np.mean, x, scheme=Groups.spatial(positions, 64), size=400, rng=0, bca=False)
+    # The scatter of 64 regions and 400 replicates: 10 %; 4 of these.
+    assert regions.std[0] == pytest.approx(truth, rel=0.4)
+    assert bootstrap(np.mean, x, size=400, rng=0, bca=False).std[0] < 0.5 * truth
+    with pytest.raises(InputError, match="positions has shape"):
+        Groups.spatial(x, 64)
+
+
 def test_every_row_of_a_ring_is_drawn_equally_often() -> None:
     rng = np.random.default_rng(7)
     counts = np.zeros(20)
