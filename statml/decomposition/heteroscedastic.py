@@ -41,7 +41,7 @@ from statml.decomposition.factor_em import (
 from statml.decomposition.principal_axes import upright
 from statml.decomposition.scores import ScoreDistribution
 from statml.errors import InputError, InputTypeError
-from statml.uncertainty.contract import _one_sentence
+from statml.uncertainty.contract import one_sentence
 from statml.uncertainty.measurement import refuse_arguments, refuse_quantities, target_covariance
 from statml.uncertainty.parametric import Gaussian
 from statml.uncertainty.stack import CovarianceStack
@@ -342,7 +342,7 @@ class HeteroscedasticPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         if not fit:
             check_is_fitted(self)
         refuse_quantities(X=X, X_err=X_err)
-        with _one_sentence():
+        with one_sentence():
             return validate_data(
                 self,
                 X,

@@ -26,7 +26,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from statml.compute import generator
 from statml.decomposition.principal_axes import PrincipalAxes, Solver, centred, principal_axes
 from statml.errors import InputError
-from statml.uncertainty.contract import _one_sentence
+from statml.uncertainty.contract import one_sentence
 from statml.uncertainty.measurement import feature_covariance, refuse_arguments, refuse_quantities
 from statml.uncertainty.stack import CovarianceStack
 
@@ -98,7 +98,7 @@ class LinearScores(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         if not fit:
             check_is_fitted(self)
         refuse_quantities(X=X)
-        with _one_sentence():
+        with one_sentence():
             return validate_data(self, X, reset=fit, dtype=np.float64, ensure_min_samples=2 if fit else 1)
 
 

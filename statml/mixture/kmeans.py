@@ -21,7 +21,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from statml.compute import generator
 from statml.errors import InputError
 from statml.mixture.seeding import canonical_order, plus_plus
-from statml.uncertainty.contract import _one_sentence
+from statml.uncertainty.contract import one_sentence
 from statml.uncertainty.measurement import refuse_quantities
 
 Array = np.ndarray
@@ -91,7 +91,7 @@ class KMeans(TransformerMixin, ClusterMixin, BaseEstimator):
             A parameter is out of range, or there are fewer rows than clusters.
         """
         refuse_quantities(X=X)
-        with _one_sentence():
+        with one_sentence():
             X = validate_data(self, X, dtype=np.float64)
         weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         for name in ("n_clusters", "n_init", "max_iter"):
@@ -141,7 +141,7 @@ class KMeans(TransformerMixin, ClusterMixin, BaseEstimator):
     def _new_rows(self, X: Any) -> Array:
         check_is_fitted(self)
         refuse_quantities(X=X)
-        with _one_sentence():
+        with one_sentence():
             return validate_data(self, X, reset=False, dtype=np.float64)
 
     @property

@@ -66,7 +66,7 @@ class DistributionRegressor(RegressorMixin, BaseEstimator):
 
     def _training_data(self, X: Any, y: Any, **errors: Any) -> tuple[Array, Array]:
         refuse_quantities(X=X, y=y, **errors)
-        with _one_sentence():
+        with one_sentence():
             return validate_data(
                 self, X, y, accept_sparse=_sparse_formats(self), dtype=np.float64, y_numeric=True
             )
@@ -74,7 +74,7 @@ class DistributionRegressor(RegressorMixin, BaseEstimator):
     def _new_data(self, X: Any, **errors: Any) -> Array:
         check_is_fitted(self)
         refuse_quantities(X=X, **errors)
-        with _one_sentence():
+        with one_sentence():
             return validate_data(self, X, accept_sparse=_sparse_formats(self), reset=False, dtype=np.float64)
 
 
@@ -111,7 +111,7 @@ class DistributionClassifier(ClassifierMixin, BaseEstimator):
         """X as floats, y as integer codes into ``classes_``, which is set here."""
         refuse_arguments(self, "fit", self.refuses, **errors)
         refuse_quantities(X=X, y=y, **errors)
-        with _one_sentence():
+        with one_sentence():
             X, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
@@ -123,7 +123,7 @@ class DistributionClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         refuse_arguments(self, "predict_dist", self.refuses, **errors)
         refuse_quantities(X=X, **errors)
-        with _one_sentence():
+        with one_sentence():
             return validate_data(self, X, reset=False, dtype=np.float64)
 
 
@@ -133,7 +133,7 @@ def _sparse_formats(estimator: BaseEstimator) -> str | bool:
 
 
 @contextmanager
-def _one_sentence() -> Iterator[None]:
+def one_sentence() -> Iterator[None]:
     """scikit-learn answers NaN and inf with a paragraph of advice; keep its first sentence."""
     try:
         yield

@@ -95,11 +95,6 @@ class CovarianceStack:
 
     @property
     def variances(self) -> Array | None:
-        """Variances of independent errors, (n, d); None where errors are kept as matrices or factors."""
-        return self._variances
-
-    @property
-    def variances(self) -> Array | None:
         """Variances of independent errors, shape (n, d); None where the errors of a row are correlated."""
         return self._variances
 
