@@ -139,7 +139,9 @@ def _read_hubble_stamps(found: DatasetCard, paths: list[Path]) -> Table:
     import numpy as np
 
     with np.load(paths[0], allow_pickle=False) as archive:
-        columns = {name: values if name == "npix" else values.astype(float) for name, values in archive.items()}
+        columns = {
+            name: values if name == "npix" else values.astype(float) for name, values in archive.items()
+        }
     return _table(found, columns)
 
 
