@@ -139,10 +139,12 @@ def ranks_with_errors(misstated, simulations=1000, n=1000, err=1.0):
     return found
 
 
+@pytest.mark.slow
 def test_posterior_with_errors_of_the_features():
     assert simulation_report(ranks_with_errors(1.0)).calibrated
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("misstated", [1 / 1.2, 1.2])
 def test_errors_of_the_features_misstated_by_a_fifth_are_rejected(misstated):
     assert not simulation_report(ranks_with_errors(misstated)).calibrated
