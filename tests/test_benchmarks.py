@@ -187,6 +187,9 @@ def test_mixtures_take_the_steps_of_the_peers() -> None:
     from benchmarks import mixture
 
     record = mixture.benchmark([300], 2, 2, 1)
-    assert [entry["problem"] for entry in record["measurements"]] == ["extreme deconvolution", "Gaussian mixture"]
+    assert [entry["problem"] for entry in record["measurements"]] == [
+        "extreme deconvolution",
+        "Gaussian mixture",
+    ]
     for entry in record["measurements"]:
         assert max(max(each.values()) for each in entry["differences"].values()) < mixture.SAME
