@@ -239,5 +239,6 @@ MODELS = {
         _pymc_linear,
         [*_indexed("beta", 5), "sigma"],
         ["beta", "sigma"],
+        dense=True,
     ),
 }
