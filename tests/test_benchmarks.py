@@ -193,3 +193,21 @@ def test_mixtures_take_the_steps_of_the_peers() -> None:
     ]
     for entry in record["measurements"]:
         assert max(max(each.values()) for each in entry["differences"].values()) < mixture.SAME
+
+
+def test_effective_draws_per_second_beside_emcee(tmp_path: Path) -> None:
+    from benchmarks import sampling
+    from benchmarks.measurement import DisagreementError
+
+    found = sampling.ensembles(400, [1])
+    assert [len(entry["costs"]) for entry in found] == [2, 2, 2]
+    record = {"family": "sampling", "machine": sampling.machine(), "efficiencies": found, "gpu": "not measured"}
+    text = sampling.tables(record)
+    assert "effective draws per second" in text and "GPU: not measured" in text
+    sampling.draw(record, tmp_path / "sampling.png")
+    assert (tmp_path / "sampling.png").read_bytes().startswith(b"\x89PNG")
+    right = sampling.Yield("statml", True, 100.0, 1.0, np.zeros(2), np.ones(2))
+    wrong = sampling.Yield("peer", False, 100.0, 1.0, np.full(2, 9.0), np.ones(2))
+    assert sampling._entry("same", [right, right], None)["ratio"] == 1.0
+    with pytest.raises(DisagreementError, match=r"means differ by 6\.4"):
+        sampling._entry("different", [right, wrong], None)
