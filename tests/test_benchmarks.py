@@ -201,7 +201,12 @@ def test_effective_draws_per_second_beside_emcee(tmp_path: Path) -> None:
 
     found = sampling.ensembles(400, [1])
     assert [len(entry["costs"]) for entry in found] == [2, 2, 2]
-    record = {"family": "sampling", "machine": sampling.machine(), "efficiencies": found, "gpu": "not measured"}
+    record = {
+        "family": "sampling",
+        "machine": sampling.machine(),
+        "efficiencies": found,
+        "gpu": "not measured",
+    }
     text = sampling.tables(record)
     assert "effective draws per second" in text and "GPU: not measured" in text
     sampling.draw(record, tmp_path / "sampling.png")
