@@ -327,9 +327,10 @@ DEEP = "[" * 20_000
 def test_a_hostile_file_never_ends_the_run(hand_in, tmp_path, code, answer):
     folder = hand_in("eve", code=code, q1=answer, ai_use=answer)
     hand_in("good", q1=HEAVY)
-    start = time.monotonic()
+    # Time of the processor, which a busy machine does not stretch: growth with the square would take minutes.
+    start = time.process_time()
     report = grade_class(folder, "05", tmp_path / "out", sandbox=None)
     assert report.results["good"].draft_points > 0
     assert report.results["eve"].draft_points == 0
-    assert time.monotonic() - start < 10
+    assert time.process_time() - start < 10
     assert set(rows(tmp_path / "out")) == {"eve", "good"}
