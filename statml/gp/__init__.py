@@ -1,0 +1,10 @@
+"""Gaussian processes (arXiv:2506.12230, chapters 14-15); needs the extra ``neural`` (torch)."""
+
+from importlib.util import find_spec
+
+from statml.errors import MissingExtraError
+
+if find_spec("torch") is None:
+    raise MissingExtraError("statml.gp needs torch: pip install 'statml[neural]'")
+
+__all__: list[str] = []

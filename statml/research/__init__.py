@@ -1,0 +1,1 @@
+"""Research systems that grew from the textbook, one package each; none imports another."""
