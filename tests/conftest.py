@@ -1,4 +1,6 @@
-"""No test reaches beyond this machine: a connection or a name look-up outside loopback fails the test.
+"""What holds for every test.
+
+No test reaches beyond this machine: a connection or a name look-up outside loopback fails the test.
 
 The refusal is a pytest failure, not an `OSError`: code that treats every
 `OSError` as "the server is down" would swallow the latter and pass. Child
@@ -12,6 +14,7 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 _LOOPBACK_NAMES = {"localhost", "localhost.localdomain", "ip6-localhost", ""}
@@ -79,3 +82,9 @@ def no_network(network_attempts: list[str]) -> Iterator[None]:
         tried = "; ".join(network_attempts)
         network_attempts.clear()
         pytest.fail(f"a test tried to reach beyond loopback: {tried}")
+
+
+@pytest.fixture
+def record_property(record_property: Callable[[str, Any], None]) -> Callable[[str, Any], None]:
+    """Record NumPy numbers as plain ones: a parallel worker that meets one it cannot send stops the whole run."""
+    return lambda name, value: record_property(name, np.asarray(value).tolist())
