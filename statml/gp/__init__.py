@@ -7,4 +7,38 @@ from statml.errors import MissingExtraError
 if find_spec("torch") is None:
     raise MissingExtraError("statml.gp needs torch: pip install 'statml[neural]'")
 
-__all__: list[str] = []
+from statml.gp.kernels import (
+    DRW,
+    RBF,
+    SHO,
+    Constant,
+    Kernel,
+    Linear,
+    Matern12,
+    Matern32,
+    Matern52,
+    Periodic,
+    Product,
+    RationalQuadratic,
+    Rotation,
+    Sum,
+    White,
+)
+
+__all__ = [
+    "DRW",
+    "RBF",
+    "SHO",
+    "Constant",
+    "Kernel",
+    "Linear",
+    "Matern12",
+    "Matern32",
+    "Matern52",
+    "Periodic",
+    "Product",
+    "RationalQuadratic",
+    "Rotation",
+    "Sum",
+    "White",
+]
