@@ -7,4 +7,13 @@ from statml.errors import MissingExtraError
 if find_spec("torch") is None:
     raise MissingExtraError("statml.neural needs torch: pip install 'statml[neural]'")
 
-__all__: list[str] = []
+from statml.neural.checkpoint import Checkpoint
+from statml.neural.training import History, Training, isolated_random, train
+
+__all__ = [
+    "Checkpoint",
+    "History",
+    "Training",
+    "isolated_random",
+    "train",
+]
