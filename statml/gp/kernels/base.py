@@ -43,7 +43,8 @@ class Kernel(ABC):
     bounds : array (k, 2)
         Lower and upper bounds of the logs.
     differentiable : bool
-        Whether functions drawn from the process have derivatives.
+        Whether functions drawn from the process have derivatives; `White` scatter around
+        a function is not part of its slope.
     """
 
     differentiable: bool = True

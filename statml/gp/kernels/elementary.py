@@ -95,7 +95,6 @@ class White(Leaf):
     """
 
     parameters = ("sigma",)
-    differentiable = False
     sigma: float
 
     def __init__(self, sigma: float = 1.0) -> None:

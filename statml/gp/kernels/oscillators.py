@@ -124,7 +124,7 @@ class Rotation(_OfTime):
     --------
     >>> star = Rotation(sigma=1.0, period=10.0, quality0=2.0, dquality=1.0, fraction=0.5)
     >>> star([0.0], [0.0, 5.0, 10.0]).round(2)
-    array([[ 1.  , -0.25,  0.27]])
+    array([[ 1.  , -0.33,  0.29]])
     """
 
     parameters = ("sigma", "period", "quality0", "dquality", "fraction")

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -30,7 +30,7 @@ from statml.gp.kernels.distance import square_root, squared_distance
 class Stationary(Leaf):
     """sigma^2 times a correlation that depends on the distance of two points."""
 
-    parameters = ("length_scale", "sigma")
+    parameters: ClassVar[tuple[str, ...]] = ("length_scale", "sigma")
     length_scale: float | tuple[float, ...]
     sigma: float
 
