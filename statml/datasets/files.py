@@ -16,21 +16,25 @@ def locate(found: DatasetCard, file: DataFile) -> Path:
     """Find one file in the bundle, ``STATML_DATA``, the cache or on the net."""
     if found.bundled:
         return _verified(found.folder / file.path, file, found.name)
-    places = []
-    if user_folder := os.environ.get("STATML_DATA"):
-        places.append(Path(user_folder).expanduser())
-    cache = _cache_folder()
-    places.append(cache)
-    for place in places:
-        if (place / file.path).is_file():
-            return _verified(place / file.path, file, found.name)
+    if (path := find(file)) is not None:
+        return _verified(path, file, found.name)
     if file.url is None:
         raise DataNotFoundError(
             f"data set {found.name!r}: its licence ({found.licence}) does not let us distribute {file.path};"
-            f" obtain it from {found.source} and put it at {places[0] / file.path}"
-            + ("" if user_folder else " or under the folder STATML_DATA names")
+            f" obtain it from {found.source} and put it at {_places()[0] / file.path}"
+            + ("" if os.environ.get("STATML_DATA") else " or under the folder STATML_DATA names")
         )
-    return _download(found, file, cache)
+    return _download(found, file, _cache_folder())
+
+
+def find(file: DataFile) -> Path | None:
+    """Where a file that is not bundled lies already: under ``STATML_DATA`` or in the cache; None if nowhere."""
+    return next((place / file.path for place in _places() if (place / file.path).is_file()), None)
+
+
+def _places() -> list[Path]:
+    user_folder = os.environ.get("STATML_DATA")
+    return [*([Path(user_folder).expanduser()] if user_folder else []), _cache_folder()]
 
 
 def _cache_folder() -> Path:

@@ -181,16 +181,79 @@ def _read_rr_lyrae_stripe82(found: DatasetCard, paths: list[Path]) -> Table:
     return _table(found, columns)
 
 
+def _read_nucleosynthesis_curves(found: DatasetCard, paths: list[Path]) -> Table:
+    """Vector columns, one for each channel; the ages are in ``meta``."""
+    import numpy as np
+    from astropy import units as u
+
+    with np.load(paths[0], allow_pickle=False) as archive:
+        channels = {
+            str(name): archive["cumulative"][:, i].astype(float) for i, name in enumerate(archive["channels"])
+        }
+        table = _table(found, {"element": archive["elements"], **channels})
+        table.meta["age"] = archive["time_Myr"] * u.Myr
+    return table
+
+
+def _read_stellar_correlations(found: DatasetCard, paths: list[Path]) -> Table:
+    """Pairs from one triangular matrix and two lists."""
+    matrix, *lists = paths
+    rows: list[tuple[str, str, str, float]] = []
+    header, *lines = matrix.read_text(encoding="utf-8").splitlines()
+    symbols = header.removeprefix("#").split()
+    first = [symbols.index(symbol) == i for i, symbol in enumerate(symbols)]  # carbon is there twice
+    for i, line in enumerate(lines):
+        for j, value in enumerate(line.split()[:i]):
+            if first[i] and first[j]:
+                rows.append(("mead25", symbols[j], symbols[i], float(value)))
+    for path, sample in zip(lists, ("ting22_0.1", "ting22_0.05"), strict=True):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            one, other, value = line.split()
+            rows.append((sample, one, other, float(value)))
+    return _table(found, dict(zip(found.units, map(list, zip(*rows, strict=True)), strict=True)))
+
+
+def _read_occam_clusters(found: DatasetCard, paths: list[Path]) -> Table:
+    import numpy as np
+    from astropy.table import Table
+
+    named = {"name": "NAME", "quality": "QUAL", "r_gc": "R_GC_BAILER_JONES"}
+    table = Table.read(paths[0], format="fits")
+    columns: dict[str, Any] = {}
+    for name in found.units:
+        values = table[named.get(name, name.upper())]
+        # the file's byte order is not the machine's
+        if values.dtype.kind == "S":
+            columns[name] = np.char.strip(values.astype(str))
+        elif values.dtype.kind == "f":
+            columns[name] = np.ma.filled(values.astype(float), np.nan)
+        else:
+            columns[name] = np.array(values, dtype=int)
+    return _table(found, columns)
+
+
+def _read_gaia_xp_library(found: DatasetCard, paths: list[Path]) -> Table:
+    from statml.datasets.spectra import WAVELENGTH, library_columns
+
+    table = _table(found, library_columns(paths[0], list(found.units)))
+    table.meta["wavelength"] = WAVELENGTH
+    return table
+
+
 READERS: dict[str, Callable[[DatasetCard, list[Path]], Any]] = {
     "apogee_asteroseismic": _read_apogee_asteroseismic,
     "correlation_lengths": _read_correlation_lengths,
     "csv": _read_csv,
     "gaia_100pc": _read_gaia_100pc,
     "gaia_xp": _read_gaia_xp,
+    "gaia_xp_library": _read_gaia_xp_library,
     "hubble_stamps": _read_hubble_stamps,
     "jsonl": _read_jsonl,
     "nist": _read_nist,
     "nist_curves": _read_nist_curves,
+    "nucleosynthesis_curves": _read_nucleosynthesis_curves,
+    "occam_clusters": _read_occam_clusters,
     "rr_lyrae_stripe82": _read_rr_lyrae_stripe82,
     "sculptor": _read_sculptor,
+    "stellar_correlations": _read_stellar_correlations,
 }
