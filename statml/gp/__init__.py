@@ -7,6 +7,7 @@ from statml.errors import MissingExtraError
 if find_spec("torch") is None:
     raise MissingExtraError("statml.gp needs torch: pip install 'statml[neural]'")
 
+from statml.gp.classifier import GaussianProcessClassifier
 from statml.gp.kernels import (
     DRW,
     RBF,
@@ -30,6 +31,7 @@ __all__ = [
     "RBF",
     "SHO",
     "Constant",
+    "GaussianProcessClassifier",
     "Kernel",
     "Linear",
     "Matern12",

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from statml.gp.latent import LatentPosterior, balanced_factor, site_inverse
+from statml.gp.latent import LatentPosterior, Placed, balanced_factor, site_inverse
 from statml.gp.links import Link
 
 MAX_SWEEPS = 300
@@ -31,7 +31,7 @@ LEAST_DAMPING = 0.05
 
 
 @dataclass(frozen=True)
-class Sites:
+class Sites(Placed):
     """Precisions tau and tau times means nu of n sites, each (n,)."""
 
     tau: Tensor
@@ -77,16 +77,14 @@ def expectation_propagation(
     sites = Sites(torch.zeros_like(sign), torch.zeros_like(sign)) if start is None else start
     damping, previous = 1.0, float("inf")
     converged, sweeps = False, 0
-    for sweeps in range(1, MAX_SWEEPS + 1):
+    while not converged and sweeps < MAX_SWEEPS:
+        sweeps += 1
         mean, variance = _marginals(K, sites)[:2]
         new = _renewed(sign, link, sites, mean, variance)
         change = _distance(new, sites, variance)
-        if change <= SITE_TOLERANCE:
-            converged = True
-            break
-        if change > 0.9 * previous:
-            damping = max(damping / 2, LEAST_DAMPING)
-        previous = change
+        # Shorter steps where the sites overshoot, longer ones again where they settle.
+        damping = max(0.7 * damping, LEAST_DAMPING) if change > previous else min(1.05 * damping, 1.0)
+        previous, converged = change, change <= SITE_TOLERANCE
         sites = Sites(sites.tau + damping * (new.tau - sites.tau), sites.nu + damping * (new.nu - sites.nu))
     return _posterior(K, sign, link, sites, sweeps, converged)
 

@@ -56,14 +56,13 @@ def laplace(covariance: Tensor, sign: Tensor, link: Link, *, start: Tensor | Non
     f = K @ a
     value = float(link.derivatives(sign, f).value.sum() - 0.5 * (a @ f))
     converged, steps = False, 0
-    for steps in range(1, MAX_STEPS + 1):
+    while not converged and steps < MAX_STEPS:
+        steps += 1
         target = _newton_weights(K, sign, link, f)
         a, new_f, value = _ascend(K, sign, link, (a, f, value), target)
         moved = float(torch.max(torch.abs(new_f - f)))
         f = new_f
-        if moved <= STEP_TOLERANCE * (1 + float(torch.max(torch.abs(f)))):
-            converged = True
-            break
+        converged = moved <= STEP_TOLERANCE * (1 + float(torch.max(torch.abs(f))))
     return _at_mode(K, sign, link, a, f, steps, converged)
 
 

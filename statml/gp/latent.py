@@ -14,14 +14,30 @@ Source: Rasmussen & Williams (2006), equations 3.24, 3.29 and 3.60-3.61.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 
 @dataclass(frozen=True)
-class LatentPosterior:
+class Placed:
+    """A value made of tensors that moves between devices."""
+
+    def to(self, device: str) -> Self:
+        """The same on a device."""
+        return replace(
+            self, **{field.name: _moved(getattr(self, field.name), device) for field in fields(self)}
+        )
+
+
+def _moved(value: Any, device: str) -> Any:
+    return value.to(device) if isinstance(value, Tensor | Placed) else value
+
+
+@dataclass(frozen=True)
+class LatentPosterior(Placed):
     """What is known of f at n training points.
 
     Attributes

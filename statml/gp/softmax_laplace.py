@@ -23,11 +23,11 @@ import torch
 from torch import Tensor
 
 from statml.gp.laplace import MAX_STEPS, STEP_TOLERANCE
-from statml.gp.latent import balanced_factor, site_inverse
+from statml.gp.latent import Placed, balanced_factor, site_inverse
 
 
 @dataclass(frozen=True)
-class SoftmaxPosterior:
+class SoftmaxPosterior(Placed):
     """What is known of the k latent functions at n training points.
 
     Attributes
@@ -99,14 +99,13 @@ def softmax_laplace(
     f = a @ K
     value = _objective(t, a, f)
     converged, steps = False, 0
-    for steps in range(1, MAX_STEPS + 1):
+    while not converged and steps < MAX_STEPS:
+        steps += 1
         target = _newton_weights(K, t, f)
         a, new_f, value = _ascend(K, t, (a, f, value), target)
         moved = float(torch.max(torch.abs(new_f - f)))
         f = new_f
-        if moved <= STEP_TOLERANCE * (1 + float(torch.max(torch.abs(f)))):
-            converged = True
-            break
+        converged = moved <= STEP_TOLERANCE * (1 + float(torch.max(torch.abs(f))))
     return _at_mode(K, t, a, f, steps, converged)
 
 

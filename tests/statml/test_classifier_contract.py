@@ -50,6 +50,7 @@ SETTINGS = {
         {"method": "mcmc", "draws": 60, "warmup": 40, "random_state": 0},
     ],
     "SoftmaxRegression": [{}, {"alpha": 1.0, "averaging": "pairwise"}, {"fit_intercept": False}],
+    "GaussianProcessClassifier": [{}, {"inference": "ep", "link": "probit", "optimise": False}],
 }
 
 
