@@ -1,6 +1,5 @@
 """scikit-learn's own conformance checks, none of them excused."""
 
-import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from statml.gp import RBF, GaussianProcessClassifier
