@@ -23,6 +23,7 @@ from statml.uncertainty.simulation import (
     simulation_report,
 )
 from statml.uncertainty.stack import CovarianceStack
+from statml.uncertainty.transformed import TransformedNormal
 
 __all__ = [
     "CalibrationReport",
@@ -38,6 +39,7 @@ __all__ = [
     "Samples",
     "SimulationReport",
     "StudentT",
+    "TransformedNormal",
     "bootstrap",
     "calibration_report",
     "coverage",
