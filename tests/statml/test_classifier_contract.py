@@ -145,8 +145,8 @@ def test_every_error_argument(classifier, fit_with):
         check_prediction(p, N, model.classes_)
         if getattr(model, "population_", None) is not None:
             continue  # features are drawn towards their population, and odds towards its mean
-            if hasattr(model, "kernel_"):
-                continue  # around a curved boundary the average over the features may lie on its other side
+        if hasattr(model, "kernel_"):
+            continue  # around a curved boundary the average over the features may lie on its other side
         # Uncertain features move the odds of two classes towards 1, never across it; averages
         # over draws of the coefficients do so but for a hair's breadth around 1.
         sure, unsure = (np.abs(np.log(each.proba[:, 1] / each.proba[:, 0])) for each in (plain, p))
