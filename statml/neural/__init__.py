@@ -8,11 +8,15 @@ if find_spec("torch") is None:
     raise MissingExtraError("statml.neural needs torch: pip install 'statml[neural]'")
 
 from statml.neural.checkpoint import Checkpoint
+from statml.neural.conditional_flow import ConditionalFlow
+from statml.neural.mixture_density import MixtureDensityNetwork
 from statml.neural.training import History, Training, isolated_random, train
 
 __all__ = [
     "Checkpoint",
+    "ConditionalFlow",
     "History",
+    "MixtureDensityNetwork",
     "Training",
     "isolated_random",
     "train",

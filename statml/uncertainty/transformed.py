@@ -34,7 +34,7 @@ Array = np.ndarray
 # Values for which knots are searched at once.
 BLOCK = 4_000_000
 # Integration points of one prediction, spread over its bins.
-POINTS = 480
+POINTS = 256
 
 
 class TransformedNormal(PredictiveDistribution):

@@ -16,6 +16,7 @@ from sklearn.base import clone
 
 import statml
 from statml.errors import InputError, InputTypeError
+from statml.neural import Training
 from statml.regression import Kelly, LinearRegression, Orthogonal, York
 from statml.uncertainty import Covariance, CovarianceStack, PredictiveDistribution
 from statml.uncertainty.contract import DistributionRegressor
@@ -37,6 +38,8 @@ def public_estimators():
     return sorted(found, key=lambda estimator: estimator.__name__)
 
 
+# A few steps: the walk asks what the error arguments do, not how well a network fits.
+QUICK = Training(epochs=8, batch_size=32, learning_rate=0.02)
 # Where the constructor has settings that change what the error arguments do.
 SETTINGS = {
     "LinearRegression": [{}, {"absolute_errors": False}, {"fit_intercept": False}],
@@ -67,6 +70,10 @@ SETTINGS = {
         {"alpha": "loo"},
         {"alpha": "evidence"},
         {"alpha": 2.0, "absolute_errors": False},
+    ],
+    "ConditionalFlow": [{"bins": 4, "hidden": (8,), "training": QUICK, "input_draws": 4, "random_state": 0}],
+    "MixtureDensityNetwork": [
+        {"n_components": 2, "hidden": (8,), "training": QUICK, "input_draws": 4, "random_state": 0}
     ],
     "ConformalRegressor": [{"estimator": LinearRegression(), "random_state": 0}],
 }

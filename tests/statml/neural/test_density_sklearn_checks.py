@@ -1,0 +1,16 @@
+"""scikit-learn's own conformance checks of the densities and autoencoders, none of them excused."""
+
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from statml.neural import ConditionalFlow, MixtureDensityNetwork, Training
+
+SHORT = Training(epochs=20, batch_size=32, learning_rate=0.02)
+ESTIMATORS = [
+    MixtureDensityNetwork(2, hidden=(16,), training=SHORT, random_state=0),
+    ConditionalFlow(bins=4, hidden=(16,), training=SHORT, random_state=0),
+]
+
+
+@parametrize_with_checks(ESTIMATORS)
+def test_scikit_learn_conformance(estimator, check):
+    check(estimator)
