@@ -13,7 +13,12 @@ from statml.research.abundances.channels import (
 from statml.research.abundances.correlation import CorrelationMatrix, correlation_matrix
 from statml.research.abundances.covariance import covariance, mean, power_spectrum, scatter_dex
 from statml.research.abundances.environment import Environment
+from statml.research.abundances.fields import Fields, Measured
+from statml.research.abundances.gradient import CorrelationGradient, correlation_gradient
 from statml.research.abundances.kernel import kernel
+from statml.research.abundances.observation import observe_gas, observe_stars
+from statml.research.abundances.one_point import cumulant, pdf
+from statml.research.abundances.simulate import simulate
 
 __all__ = [
     "AGB",
@@ -21,15 +26,24 @@ __all__ = [
     "CHANNELS",
     "SNIA",
     "Channel",
+    "CorrelationGradient",
     "CorrelationMatrix",
     "Element",
     "Environment",
+    "Fields",
+    "Measured",
     "Production",
+    "correlation_gradient",
     "correlation_matrix",
     "covariance",
+    "cumulant",
     "kernel",
     "load_elements",
     "mean",
+    "observe_gas",
+    "observe_stars",
+    "pdf",
     "power_spectrum",
     "scatter_dex",
+    "simulate",
 ]

@@ -147,7 +147,7 @@ class Element:
         symbol: str,
         fractions: Mapping[Any, float],
         delays: Mapping[Any, Any],
-        production: Production | Callable[[], Production] | None = None,
+        production: Production | Callable[[], Production | None] | None = None,
     ) -> None:
         if not isinstance(symbol, str) or not symbol:
             raise InputTypeError(f"symbol is {symbol!r}; accepted is a non-empty string")
@@ -185,6 +185,22 @@ class Element:
         if callable(self._production):
             self._production = self._production()
         return self._production
+
+    def with_channels(self, others: Mapping[Channel, Channel]) -> Element:
+        """Return the element made by other channels in the place of these, at the same times."""
+
+        def production() -> Production | None:
+            known = self.production
+            if known is None:
+                return None
+            return Production(known.edges, {others.get(c, c): parts for c, parts in known.made.items()})
+
+        return Element(
+            self.symbol,
+            {others.get(c, c): fraction for c, fraction in self.fractions.items()},
+            {others.get(c, c): delay for c, delay in self.delays.items()},
+            production,
+        )
 
 
 def _by_channel(name: str, values: Mapping[Any, Any]) -> dict[Channel, Any]:

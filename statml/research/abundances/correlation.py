@@ -16,13 +16,12 @@ from statml.errors import InputError, InputTypeError
 from statml.research.abundances.channels import Element
 from statml.research.abundances.covariance import (
     means,
-    node_covariance,
+    node_pairs,
     nodes_of,
 )
-from statml.research.abundances.drift import check_drift
 from statml.research.abundances.environment import Environment
 from statml.research.abundances.kernel import check_environment
-from statml.research.abundances.nodes import as_elements
+from statml.research.abundances.nodes import Nodes, as_elements
 
 Array = np.ndarray
 
@@ -134,16 +133,19 @@ def correlation_matrix(
     ((42, 42), 0.5864, 2.72)
     """
     found, env = as_elements(elements), check_environment(env)
-    check_drift(drift)
     nodes = nodes_of(found, env, delays)
-    cov = nodes.weights @ node_covariance(nodes, env, drift) @ nodes.weights.T
+    cov = nodes.weights @ node_pairs(nodes, env, drift).covariance() @ nodes.weights.T
+    return as_matrix(found, nodes, env, cov)
+
+
+def as_matrix(elements: list[Element], nodes: Nodes, env: Environment, cov: Array) -> CorrelationMatrix:
+    """The correlations of elements from their covariances."""
     variance = np.diag(cov).copy()
     if not (variance > 0).all():
-        silent = [element.symbol for element, v in zip(found, variance) if not v > 0]
+        silent = [element.symbol for element, v in zip(elements, variance) if not v > 0]
         raise InputError(f"elements has {', '.join(silent)}, of which no channel contributes before t_star")
-    return CorrelationMatrix(
-        tuple(element.symbol for element in found), as_correlation(cov), means(nodes, env), variance
-    )
+    symbols = tuple(element.symbol for element in elements)
+    return CorrelationMatrix(symbols, as_correlation(cov), means(nodes, env), variance)
 
 
 def as_correlation(cov: Array) -> Array:

@@ -12,6 +12,7 @@ that are not clustered have the second term only.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,7 @@ def covariance(
             f"r has the negative value {separations.min() * length:g} pc; accepted are values >= 0"
         )
     found = [
-        float(nodes.weights[0] @ node_covariance(nodes, env, drift, r2=s**2, lag=t) @ nodes.weights[1])
+        float(nodes.weights[0] @ node_pairs(nodes, env, drift, t).covariance(s**2) @ nodes.weights[1])
         for s, t in zip(separations.ravel(), lags.ravel())
     ]
     return found[0] if separations.ndim == 0 else np.reshape(found, separations.shape)
@@ -113,9 +114,10 @@ def power_spectrum(
     """
     env = check_environment(Environment.fiducial() if env is None else env)
     nodes = median_nodes(as_elements([x, x if y is None else y]), env)
+    pairs = node_pairs(nodes, env, drift)
     wavenumbers = magnitudes("k", k, WAVENUMBER) * env.length_unit.value
     found = [
-        float(nodes.weights[0] @ _node_power(nodes, env, check_drift(drift), k2) @ nodes.weights[1])
+        float(nodes.weights[0] @ _power(pairs, k2) @ nodes.weights[1])
         for k2 in np.atleast_1d(wavenumbers).ravel() ** 2
     ]
     return np.reshape(found, np.shape(wavenumbers)) * env.length_unit**2
@@ -157,25 +159,50 @@ def means(nodes: Nodes, env: Environment) -> Array:
     return nodes.weights @ (env.scaled.t_star - nodes.delay)
 
 
-def node_covariance(
-    nodes: Nodes, env: Environment, drift: str, *, r2: float = 0.0, lag: float = 0.0
-) -> Array:
-    """Covariance of all pairs of nodes of unit weight, (nodes, nodes); lengths and times in scaled units."""
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """All pairs of nodes of unit weight: what their kernels are made of.
+
+    Attributes
+    ----------
+    low, high, moved : arrays (nodes, nodes)
+        S_min, S_max and the variance of the drift.
+    drift : str
+    terms : list of (factor, kicked)
+        The covariance is the sum of ``factor * bracket(low + kicked, high + kicked, moved)``.
+    """
+
+    low: Array
+    high: Array
+    moved: Array
+    drift: str
+    terms: list[tuple[Array, Array]]
+
+    def covariance(self, r2: float = 0.0) -> Array:
+        """Of all pairs at one squared separation."""
+        return sum(
+            factor * bracket(self.low + kicked, self.high + kicked, self.moved, self.drift, r2)
+            for factor, kicked in self.terms
+        )
+
+
+def node_pairs(nodes: Nodes, env: Environment, drift: str, lag: float = 0.0) -> Pairs:
+    """Build the pairs of nodes; lengths and times in scaled units."""
     scaled = env.scaled
-    x, y = nodes.delay[:, None], nodes.delay[None, :]
-    low, high = node_variances(nodes, env, lag)
-    moved = displacement_variance(check_drift(drift), x, y, scaled)
-    kicked = nodes.kick2[:, None] + nodes.kick2[None, :]
-    found = (1 + scaled.mass_scatter2) * bracket(low + kicked, high + kicked, moved, drift, r2)
-    found = _without_unclustered(found, nodes)
-    same, shot = _shot_noise(nodes)
+    low, high = _node_variances(nodes, env, lag)
+    moved = displacement_variance(check_drift(drift), nodes.delay[:, None], nodes.delay[None, :], scaled)
+    clustered = nodes.of_channels([channel.clustered for channel in nodes.channels])
+    common = (1 + scaled.mass_scatter2) / (8 * np.pi) * (clustered[:, None] & clustered[None, :])
+    terms = [(common, nodes.kick2[:, None] + nodes.kick2[None, :])]
+    shot = nodes.of_channels([(1 + c.yield_scatter**2) / c.events_per_cluster for c in nodes.channels])
     if shot.any():
-        together = (np.sqrt(nodes.kick2)[:, None] - np.sqrt(nodes.kick2)[None, :]) ** 2
-        found = found + same * shot * bracket(low + together, high + together, moved, drift, r2)
-    return found / (8 * np.pi)
+        same = nodes.channel[:, None] == nodes.channel[None, :]
+        kick = np.sqrt(nodes.kick2)
+        terms.append((same * shot / (8 * np.pi), (kick[:, None] - kick[None, :]) ** 2))
+    return Pairs(low, high, moved, drift, terms)
 
 
-def node_variances(nodes: Nodes, env: Environment, lag: float = 0.0) -> tuple[Array, Array]:
+def _node_variances(nodes: Nodes, env: Environment, lag: float = 0.0) -> tuple[Array, Array]:
     """S_min and S_max of all pairs of nodes."""
     x, y = nodes.delay[:, None], nodes.delay[None, :]
     low, high = variances(nodes.width2[:, None] + nodes.width2[None, :], x, y, env.scaled, lag)
@@ -186,32 +213,15 @@ def node_variances(nodes: Nodes, env: Environment, lag: float = 0.0) -> tuple[Ar
     return low, high
 
 
-def _without_unclustered(found: Array, nodes: Nodes) -> Array:
-    clustered = nodes.of_channels([channel.clustered for channel in nodes.channels])
-    return found if clustered.all() else found * clustered[:, None] * clustered[None, :]
-
-
-def _shot_noise(nodes: Nodes) -> tuple[Array, Array]:
-    """Which pairs share a channel, and (1 + eps^2) / n of it."""
-    shot = nodes.of_channels([(1 + c.yield_scatter**2) / c.events_per_cluster for c in nodes.channels])
-    return nodes.channel[:, None] == nodes.channel[None, :], shot[:, None] * np.ones_like(shot)[None, :]
-
-
-def _node_power(nodes: Nodes, env: Environment, drift: str, k2: float) -> Array:
-    """Power of all pairs of nodes of unit weight at one squared wavenumber, scaled units."""
-    scaled = env.scaled
-    x, y = nodes.delay[:, None], nodes.delay[None, :]
-    low, high = node_variances(nodes, env)
-    # (1 - exp(-k^2 (high - low) / 2)) / (2 k^2), which is (high - low) / 4 at k = 0
-    span = k2 * (high - low) / 2
-    buildup = (high - low) / 4 * np.where(span == 0, 1.0, -np.expm1(-span) / np.where(span == 0, 1.0, span))
-    common = (
-        buildup
-        * np.exp(-k2 * low / 2)
-        * damping(np.asarray(k2), displacement_variance(drift, x, y, scaled), drift)
+def _power(pairs: Pairs, k2: float) -> Array:
+    """Power of all pairs at one squared wavenumber: (exp(-k^2 S_min / 2) - exp(-k^2 S_max / 2)) / (2 k^2) for each kernel."""
+    span = k2 * (pairs.high - pairs.low) / 2
+    # at k = 0 it is (S_max - S_min) / 4
+    buildup = (
+        (pairs.high - pairs.low)
+        / 4
+        * np.where(span == 0, 1.0, -np.expm1(-span) / np.where(span == 0, 1.0, span))
     )
-    kicked = nodes.kick2[:, None] + nodes.kick2[None, :]
-    found = _without_unclustered((1 + scaled.mass_scatter2) * common * np.exp(-k2 * kicked / 2), nodes)
-    same, shot = _shot_noise(nodes)
-    together = (np.sqrt(nodes.kick2)[:, None] - np.sqrt(nodes.kick2)[None, :]) ** 2
-    return found + same * shot * common * np.exp(-k2 * together / 2)
+    shape = buildup * np.exp(-k2 * pairs.low / 2) * damping(np.asarray(k2), pairs.moved, pairs.drift)
+    # a kernel is 8 pi times the plane's transform of this
+    return sum(8 * np.pi * factor * shape * np.exp(-k2 * kicked / 2) for factor, kicked in pairs.terms)
