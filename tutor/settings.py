@@ -12,6 +12,16 @@ environment            settings.toml meaning
 ``TUTOR_TIMEOUT``      timeout       seconds to wait for one reply
 =====================  ============  =======================================
 
+and for the library's sentence vectors
+
+========================  ==============  ===================================
+``TUTOR_EMBEDDER``        embedder        ``minilm`` (default), ``none``, a model's
+                                          folder, or its name on a server
+``TUTOR_EMBEDDINGS_URL``  embeddings_url  a server of embeddings, up to ``/v1``
+``TUTOR_VECTORS``         vectors         ``chroma`` (default), ``mapped``, or the
+                                          URL of a Chroma server
+========================  ==============  ===================================
+
 The key itself is never a setting: only the name of the variable that holds it.
 """
 
@@ -29,6 +39,7 @@ from urllib.parse import urlsplit
 from statml.errors import InputError
 
 PROVIDERS = ("extractive", "openai")
+VECTORS = ("chroma", "mapped")
 SETTINGS_FILE = "settings.toml"
 
 _TRUE = {"1", "true", "yes", "on"}
@@ -54,6 +65,11 @@ class Settings:
         Refuse every host but this machine.
     timeout : float
         Seconds to wait for one reply.
+    embedder, embeddings_url : str
+        What makes sentence vectors: ``minilm``, ``none``, a folder with a
+        sentence-transformers model, or the name of a model on a server.
+    vectors : str
+        What searches them: ``chroma``, ``mapped``, or a Chroma server's URL.
     """
 
     home: Path
@@ -63,6 +79,9 @@ class Settings:
     api_key_env: str = "OPENAI_API_KEY"
     offline: bool = False
     timeout: float = 60.0
+    embedder: str = "minilm"
+    embeddings_url: str = ""
+    vectors: str = "chroma"
 
     @property
     def library_path(self) -> Path:
@@ -118,7 +137,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         values["offline"] = _flag(values["offline"], named["offline"])
     if "timeout" in values:
         values["timeout"] = _seconds(values["timeout"], named["timeout"])
-    for name in ("provider", "base_url", "model", "api_key_env"):
+    for name in ("provider", "base_url", "model", "api_key_env", "embedder", "embeddings_url", "vectors"):
         if name in values and not isinstance(values[name], str):
             raise InputError(f"{named[name]} must be text, got {values[name]!r}")
     return _checked(Settings(home=home, **values), named)
@@ -211,15 +230,24 @@ def _checked(settings: Settings, labels: Mapping[str, str]) -> Settings:
         raise InputError(
             f"{label('api_key_env')} must be the name of an environment variable, such as OPENAI_API_KEY"
         )
-    if settings.base_url:
-        try:
-            parts = urlsplit(settings.base_url)
-            good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        except ValueError:
-            good = False
-        if not good:
+    for name in ("base_url", "embeddings_url"):
+        url = getattr(settings, name)
+        if url and not _is_url(url):
             raise InputError(
-                f"{label('base_url')} must be a URL such as http://127.0.0.1:8080/v1, "
-                f"got {without_credentials(settings.base_url)!r}"
+                f"{label(name)} must be a URL such as http://127.0.0.1:8080/v1, "
+                f"got {without_credentials(url)!r}"
             )
+    if settings.vectors not in VECTORS and not _is_url(settings.vectors):
+        raise InputError(
+            f"{label('vectors')} must be {' or '.join(VECTORS)} or the URL of a Chroma server, "
+            f"got {settings.vectors!r}"
+        )
     return settings
+
+
+def _is_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False

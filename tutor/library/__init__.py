@@ -10,11 +10,11 @@
 """
 
 from tutor.library.answer import Answer, Claim, Unsupported, ask
-from tutor.library.chunks import Chunk, Document, cut
+from tutor.library.chunks import Chunk, Document, Rejected, cut
 from tutor.library.default import open_library
+from tutor.library.ingest import read
 from tutor.library.quotes import Span, find_quote
 from tutor.library.search import BM25Retriever, Hit, Retriever
-from tutor.library.sources import Rejected, read
 from tutor.library.store import AddReport, Library, Stats
 
 __all__ = [

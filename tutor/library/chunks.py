@@ -55,6 +55,14 @@ class Document:
 
 
 @dataclass(frozen=True)
+class Rejected:
+    """What a reader could not use: where it stands and why."""
+
+    where: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Chunk:
     """A passage: ``document.text[start:end]``, with the headings it stands under."""
 
@@ -72,6 +80,11 @@ class Chunk:
     def searchable(self) -> str:
         """What search reads: the passage under its title, section and authors."""
         return "\n".join(part for part in (self.title, self.section, self.authors, self.text) if part)
+
+    @property
+    def meaning(self) -> str:
+        """What a sentence vector is made of: the same without the authors, whose names mean nothing."""
+        return "\n".join(part for part in (self.title, self.section, self.text) if part)
 
 
 def cut(document: Document, *, words: int = WORDS, overlap: int = OVERLAP) -> list[Chunk]:

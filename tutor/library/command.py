@@ -12,8 +12,8 @@ from typing import Any
 from statml import console
 from statml.errors import InputError
 from tutor import settings as tutor_settings
-from tutor.library.chunks import Document
-from tutor.library.sources import SUFFIXES, Rejected, read
+from tutor.library.chunks import Document, Rejected
+from tutor.library.ingest import SUFFIXES, read
 from tutor.library.store import AddReport, Library
 
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
-from tutor.library.chunks import Document
-from tutor.library.sources import Rejected, read_file
+from tutor.library.chunks import Document, Rejected
+from tutor.library.ingest import read_file
 from tutor.library.store import Library
 from tutor.settings import Settings
 

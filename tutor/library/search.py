@@ -1,21 +1,20 @@
-"""Find passages: one small interface, and BM25 behind it.
+"""Find passages: one small interface, and BM25 over a list of passages behind it.
 
-`Retriever` is all the rest of the tutor knows of search. A vector index and the
-fusion of several rankings take the same two methods.
+`Retriever` is all the rest of the tutor knows of search.
+`tutor.library.index.LibraryIndex` takes the same two methods over a library's
+file, by words, vectors or both.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-import numpy as np
-
-from statml.errors import InputError, MissingExtraError
+from statml.errors import InputError
 from tutor import language
 from tutor.library.chunks import Chunk
+from tutor.library.index.words import WordIndex
 
 EMPTY = (
     "the library is empty: run `tutor library add --demo`, or `tutor library add PATH` for your own sources"
@@ -59,19 +58,10 @@ class BM25Retriever:
     def __init__(self, chunks: Sequence[Chunk]) -> None:
         if not chunks:
             raise InputError(EMPTY)
-        try:
-            import bm25s
-        except ImportError as error:
-            raise MissingExtraError("the tutor needs bm25s: install statml[tutor]") from error
         self.chunks = list(chunks)
-        documents = [language.terms(chunk.searchable) for chunk in self.chunks]
-        self._holding: dict[str, int] = {}
-        for document in documents:
-            for term in set(document):
-                self._holding[term] = self._holding.get(term, 0) + 1
-        # a term of its own, so that passages without content words do not leave the index empty
-        self._index: Any = bm25s.BM25()
-        self._index.index([document or ["\0"] for document in documents], show_progress=False)
+        self._index = WordIndex()
+        terms = [language.terms(chunk.searchable) for chunk in self.chunks]
+        self._index.add(range(len(self.chunks)), terms)
 
     def search(self, query: str, k: int) -> list[Hit]:
         """Return up to `k` passages, best first; equal scores keep the order of the library.
@@ -83,14 +73,9 @@ class BM25Retriever:
         """
         if k < 1:
             raise InputError(f"k must be at least 1, got {k}")
-        known = [term for term in language.terms(query) if term in self._holding]
-        if not known:
-            return []  # bm25s fails on a query of which it knows no word
-        scores = self._index.get_scores(known)
-        order = np.argsort(-scores, kind="stable")[:k]
-        return [Hit(self.chunks[i], float(scores[i])) for i in order if scores[i] > 0]
+        ids, scores = self._index.search(query, k)
+        return [Hit(self.chunks[i], float(score)) for i, score in zip(ids, scores)]
 
     def weight(self, term: str) -> float:
         """Inverse document frequency, ``log(1 + (N - df + 1/2) / (df + 1/2))``."""
-        holding = self._holding.get(term, 0)
-        return math.log1p((len(self.chunks) - holding + 0.5) / (holding + 0.5))
+        return self._index.weight(term)

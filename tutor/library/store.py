@@ -8,45 +8,24 @@ carries a hash of the whole corpus.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 from statml.errors import DataNotFoundError, InputError
-from tutor.library.chunks import Chunk, Document, cut
-from tutor.library.sources import Rejected
+from tutor.library import schema
+from tutor.library.chunks import Chunk, Document, Rejected, cut
 
-FORMAT = "1"
-
-_SCHEMA = """
-CREATE TABLE manifest (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE documents (
-    id INTEGER PRIMARY KEY,
-    source_id TEXT NOT NULL UNIQUE,
-    title TEXT NOT NULL,
-    text TEXT NOT NULL,
-    kind TEXT NOT NULL,
-    origin TEXT NOT NULL,
-    details TEXT NOT NULL,
-    sha256 TEXT NOT NULL,
-    generation INTEGER NOT NULL
-) STRICT;
-CREATE TABLE chunks (
-    id INTEGER PRIMARY KEY,
-    document INTEGER NOT NULL REFERENCES documents (id) ON DELETE CASCADE,
-    ordinal INTEGER NOT NULL,
-    section TEXT NOT NULL,
-    text TEXT NOT NULL,
-    "start" INTEGER NOT NULL,
-    "end" INTEGER NOT NULL,
-    UNIQUE (document, ordinal)
-) STRICT;
-"""
+_PASSAGE = (
+    'SELECT chunks.id, source_id, title, details, ordinal, section, chunks.text, "start", "end"'
+    " FROM chunks JOIN documents ON documents.id = document"
+)
+#: Documents of one commit: what a crash may cost, and how often readers reload.
+BATCH = 1000
 
 
 @dataclass(frozen=True)
@@ -114,18 +93,21 @@ class Library:
     @property
     def generation(self) -> int:
         """Number of commits that changed something; 0 for a library that does not exist."""
-        return int(self._manifest("generation")) if self.exists else 0
+        return int(self.manifest("generation")) if self.exists else 0
 
-    def add(self, items: Iterable[Document | Rejected]) -> AddReport:
-        """Store documents in one transaction: all of them or, after a crash, none.
+    def add(self, items: Iterable[Document | Rejected], *, batch: int = BATCH) -> AddReport:
+        """Store documents, `batch` of them in each transaction; a crash loses the last one only.
 
         A document already there with the same text is left alone; with another
-        text it is replaced. What a reader rejected is handed through.
+        text it is replaced, its passages and vectors with it. What a reader
+        rejected is handed through. Adding the same items again after a crash
+        takes up where it stopped.
 
         Parameters
         ----------
         items : iterable of Document or Rejected
-            As the readers of `tutor.library.sources` yield them.
+            As the readers of `tutor.library.ingest` yield them.
+        batch : int
         """
         counts = {"added": 0, "updated": 0, "unchanged": 0}
         rejected: list[Rejected] = []
@@ -138,23 +120,30 @@ class Library:
             rejected.append(first)
         else:
             return AddReport(**counts, rejected=tuple(rejected), generation=self.generation)
-        with self._transaction() as db:
-            generation = int(_value(db, "generation")) + 1
-            for item in stream:
-                if isinstance(item, Rejected):
-                    rejected.append(item)
-                    continue
-                outcome = self._store(db, item, generation)
-                if isinstance(outcome, Rejected):
-                    rejected.append(outcome)
-                else:
-                    counts[outcome] += 1
-            if counts["added"] + counts["updated"]:
-                _set(db, "generation", str(generation))
-                _set(db, "corpus_sha256", _corpus_hash(db))
+        while self._add_batch(list(islice(stream, batch)), counts, rejected):
+            pass
+        return AddReport(**counts, rejected=tuple(rejected), generation=self.generation)
+
+    def _add_batch(
+        self, items: Sequence[Document | Rejected], counts: dict[str, int], rejected: list[Rejected]
+    ) -> bool:
+        """Store one batch; says whether there was anything in it."""
+        if not items:
+            return False
+        with self.transaction() as db:
+            generation = int(schema.value(db, "generation")) + 1
+            outcomes = [
+                item if isinstance(item, Rejected) else self._store(db, item, generation) for item in items
+            ]
+            if "added" in outcomes or "updated" in outcomes:
+                schema.put(db, "generation", str(generation))
+                schema.put(db, "corpus_sha256", schema.corpus_hash(db))
+        for outcome in outcomes:
+            if isinstance(outcome, Rejected):
+                rejected.append(outcome)
             else:
-                generation -= 1
-        return AddReport(**counts, rejected=tuple(rejected), generation=generation)
+                counts[outcome] += 1
+        return True
 
     def _store(self, db: sqlite3.Connection, document: Document, generation: int) -> str | Rejected:
         chunks = cut(document)
@@ -199,26 +188,30 @@ class Library:
         InputError
             If the library holds no such source.
         """
-        row = self._read().execute("SELECT * FROM documents WHERE source_id = ?", (source_id,)).fetchone()
+        row = self.reading().execute("SELECT * FROM documents WHERE source_id = ?", (source_id,)).fetchone()
         if row is None:
             raise InputError(f"the library holds no source {source_id!r}")
         return _document(row)
 
     def documents(self) -> list[Document]:
         """All documents, ordered by source id."""
-        return [_document(r) for r in self._read().execute("SELECT * FROM documents ORDER BY source_id")]
+        return [_document(r) for r in self.reading().execute("SELECT * FROM documents ORDER BY source_id")]
 
     def chunks(self) -> list[Chunk]:
         """All passages, ordered by source id and place."""
-        rows = self._read().execute(
-            'SELECT source_id, title, details, ordinal, section, chunks.text, "start", "end"'
-            " FROM chunks JOIN documents ON documents.id = document ORDER BY source_id, ordinal"
-        )
+        rows = self.reading().execute(f"{_PASSAGE} ORDER BY source_id, ordinal")
         return [_chunk(row) for row in rows]
+
+    def passages(self, ids: Sequence[int]) -> list[Chunk]:
+        """The passages of these ids (``chunks.id``), in their order; one that is gone is left out."""
+        marks = ", ".join("?" * len(ids))
+        rows = self.reading().execute(f"{_PASSAGE} WHERE chunks.id IN ({marks})", list(ids))
+        found = {row["id"]: _chunk(row) for row in rows}
+        return [found[one] for one in ids if one in found]
 
     def stats(self) -> Stats:
         """Count what is held."""
-        db = self._read()
+        db = self.reading()
         kinds = {
             row["kind"]: row["number"]
             for row in db.execute(
@@ -232,7 +225,7 @@ class Library:
             words=sum(len(d.text.split()) for d in documents),
             kinds=kinds,
             generation=self.generation,
-            corpus_sha256=self._manifest("corpus_sha256"),
+            corpus_sha256=self.manifest("corpus_sha256"),
         )
 
     def verify(self) -> list[str]:
@@ -241,7 +234,7 @@ class Library:
         SQLite's own check, every document's hash, every passage's offsets, and
         the hash of the whole corpus.
         """
-        db = self._read()
+        db = self.reading()
         faults = [f"SQLite: {row[0]}" for row in db.execute("PRAGMA integrity_check") if row[0] != "ok"]
         texts: dict[str, str] = {}
         for row in db.execute("SELECT * FROM documents ORDER BY source_id"):
@@ -254,14 +247,16 @@ class Library:
             if texts[chunk.source_id][chunk.start : chunk.end] != chunk.text:
                 faults.append(f"{chunk.source_id}: passage {chunk.ordinal} does not stand where it says")
         faults += [f"{source}: has no passages" for source in sorted(set(texts) - with_chunks)]
-        if _corpus_hash(db) != self._manifest("corpus_sha256"):
+        if schema.corpus_hash(db) != self.manifest("corpus_sha256"):
             faults.append("the corpus does not fit the hash in the manifest")
         return faults
 
-    def _manifest(self, name: str) -> str:
-        return _value(self._read(), name)
+    def manifest(self, name: str) -> str:
+        """An entry of the manifest, the empty text if there is none."""
+        return schema.value(self.reading(), name)
 
-    def _read(self) -> sqlite3.Connection:
+    def reading(self) -> sqlite3.Connection:
+        """The connection, for queries that change nothing."""
         if not self.exists and self.path is not None:
             raise DataNotFoundError(f"there is no library at {self.path}: run `tutor library add --demo`")
         return self._open()
@@ -277,13 +272,13 @@ class Library:
                     f"cannot make the library folder {self.path.parent} ({error.strerror}); set TUTOR_HOME"
                 ) from error
         try:
-            # autocommit: transactions are opened and closed in `_transaction` alone
+            # autocommit: transactions are opened and closed in `transaction` alone
             db = sqlite3.connect(self.path or ":memory:", isolation_level=None, timeout=30)
             db.row_factory = sqlite3.Row
             db.execute("PRAGMA foreign_keys = ON")
             if self.path is not None:
                 db.execute("PRAGMA journal_mode = WAL")
-            self._prepare(db)
+            schema.prepare(db, self.path)
         except sqlite3.Error as error:
             raise InputError(
                 f"{self.path} cannot be read as a library ({error}); move it away and run `tutor library add`"
@@ -291,29 +286,9 @@ class Library:
         self._connection = db
         return db
 
-    def _prepare(self, db: sqlite3.Connection) -> None:
-        # looked at without a lock, so that a reader need not wait for somebody who is adding
-        if not _has_manifest(db):
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                if not _has_manifest(db):
-                    for statement in _SCHEMA.split(";\n"):
-                        db.execute(statement)
-                    _set(db, "format", FORMAT)
-                    _set(db, "generation", "0")
-                    _set(db, "corpus_sha256", _corpus_hash(db))
-                db.execute("COMMIT")
-            except BaseException:
-                db.execute("ROLLBACK")
-                raise
-        if _value(db, "format") != FORMAT:
-            raise InputError(
-                f"{self.path} has library format {_value(db, 'format')!r}, this version reads {FORMAT!r}; "
-                "move it away and run `tutor library add`"
-            )
-
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """A transaction for writing: committed at the end, taken back on any error."""
         db = self._open()
         try:
             db.execute("BEGIN IMMEDIATE")
@@ -333,10 +308,6 @@ def _document(row: sqlite3.Row) -> Document:
     )
 
 
-def _has_manifest(db: sqlite3.Connection) -> bool:
-    return db.execute("SELECT 1 FROM sqlite_master WHERE name = 'manifest'").fetchone() is not None
-
-
 def _chunk(row: sqlite3.Row) -> Chunk:
     details = json.loads(row["details"])
     return Chunk(
@@ -350,19 +321,3 @@ def _chunk(row: sqlite3.Row) -> Chunk:
         ", ".join(map(str, details.get("authors", ()))),
         str(details.get("url", "")),
     )
-
-
-def _value(db: sqlite3.Connection, name: str) -> str:
-    row = db.execute("SELECT value FROM manifest WHERE name = ?", (name,)).fetchone()
-    return str(row[0]) if row else ""
-
-
-def _set(db: sqlite3.Connection, name: str, value: str) -> None:
-    db.execute("INSERT OR REPLACE INTO manifest (name, value) VALUES (?, ?)", (name, value))
-
-
-def _corpus_hash(db: sqlite3.Connection) -> str:
-    digest = hashlib.sha256()
-    for row in db.execute("SELECT source_id, sha256 FROM documents ORDER BY source_id"):
-        digest.update(f"{row['source_id']}\0{row['sha256']}\n".encode())
-    return digest.hexdigest()

@@ -14,7 +14,7 @@ import pytest
 from statml.errors import DataNotFoundError, InputError
 from tutor.library import AddReport, Document, Library, Rejected, cut, read
 from tutor.library.default import default_documents
-from tutor.library.sources import read_file
+from tutor.library.ingest import read_file
 
 STARS = Document("a", "Stars", "Stars shine. They also age.", details={"authors": ["A. Börn"], "year": 2025})
 

@@ -1,0 +1,263 @@
+"""Search by words and by meaning together, always over the library as it is now.
+
+Two rankings, BM25 and cosine, are fused by the sum of 1 / (60 + rank)
+(reciprocal-rank fusion: no score of one is ever compared with one of the
+other). Near-repetitions may then be pushed down (maximal marginal relevance),
+and a second model may re-order the top. Before every search the library's
+generation is compared: one number read from SQLite, and a reload if another
+process has added something.
+
+Sources: Cormack, Clarke and Büttcher 2009, SIGIR, 758 (fusion); Carbonell and
+Goldstein 1998, SIGIR, 335 (diversity).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+
+from statml.errors import InputError
+from tutor.library.chunks import Chunk
+from tutor.library.index.chroma import ChromaIndex
+from tutor.library.index.embedding import Embedder, Vectors
+from tutor.library.index.matrix import Matrix
+from tutor.library.index.passages import Filter, Ids, Mask, Passages
+from tutor.library.index.stored import check_model
+from tutor.library.index.words import WordIndex
+from tutor.library.search import EMPTY, Hit
+from tutor.library.store import Library
+
+Mode = Literal["hybrid", "vectors", "words"]
+
+#: Constant of the fusion, and how deep each ranking is read.
+RRF, DEPTH = 60, 100
+#: Passages handed to diversity and to a reranker.
+TOP = 30
+
+
+class VectorIndex(Protocol):
+    """Nearest vectors: `Matrix` exactly, `ChromaIndex` approximately."""
+
+    def refresh(self, passages: Passages) -> None:
+        """Bring the index up to the library."""
+        ...
+
+    def search(self, query: Vectors, k: int, allowed: Mask | None = None) -> tuple[Ids, Vectors]:
+        """Ids and cosines of the `k` nearest, best first."""
+        ...
+
+    def rows(self, ids: Ids) -> Vectors:
+        """Vectors of `ids`."""
+        ...
+
+    def __len__(self) -> int: ...
+
+
+class Reranker(Protocol):
+    """A second look at the top of a ranking: one score for each passage, the higher the better."""
+
+    def __call__(self, query: str, chunks: Sequence[Chunk]) -> Sequence[float]: ...
+
+
+class LibraryIndex:
+    """A `Retriever` over a `Library`: words, vectors, or both.
+
+    Parameters
+    ----------
+    library : Library
+    embedder : Embedder, optional
+        Encodes queries; without one, or in a library without vectors, words alone are searched.
+    folder : Path, optional
+        Where the built indexes are kept; None keeps them in memory.
+    vectors : str
+        ``mapped``, ``chroma``, or the URL of a Chroma server.
+    reranker : Reranker, optional
+    diversity : float
+        0 ranks by relevance alone; 1 looks at relevance and difference alike.
+
+    Raises
+    ------
+    InputError
+        If the library's vectors were made by another model.
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        embedder: Embedder | None = None,
+        *,
+        folder: Path | None = None,
+        vectors: str = "mapped",
+        reranker: Reranker | None = None,
+        diversity: float = 0.0,
+    ) -> None:
+        if not 0 <= diversity <= 1:
+            raise InputError(f"diversity must be between 0 and 1, got {diversity}")
+        self.library = library
+        self._embedder = embedder
+        self._reranker = reranker
+        self._diversity = diversity
+        self._generation = -1
+        self._passages = Passages(np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int32))
+        self._words = WordIndex(folder / "words" if folder else None)
+        matrix = Matrix(library, folder / "vectors" if folder else None)
+        self._vectors: VectorIndex = matrix
+        if vectors != "mapped" and (folder is not None or vectors != "chroma"):
+            place = folder / "chroma" if folder is not None and vectors == "chroma" else vectors
+            self._vectors = ChromaIndex(library, matrix, place)
+        self.refresh()
+
+    def refresh(self) -> bool:
+        """Reload if the library has changed; says whether it had."""
+        generation = self.library.generation
+        if generation == self._generation:
+            return False
+        if self._embedder is not None:
+            check_model(self.library, self._embedder)
+        passages = Passages.read(self.library)
+        self._words.refresh(self.library, passages)
+        if self._embedder is not None:
+            self._vectors.refresh(passages)
+        self._passages, self._generation = passages, generation
+        return True
+
+    @property
+    def has_vectors(self) -> bool:
+        """Whether a query is compared by its meaning."""
+        return self._embedder is not None and len(self._vectors) > 0
+
+    def weight(self, term: str) -> float:
+        """Rarity of a term in the library."""
+        return self._words.weight(term)
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Vectors of `texts` by the library's model.
+
+        Raises
+        ------
+        InputError
+            If no embedder was given.
+        """
+        if self._embedder is None:
+            raise InputError("this index has no embedder: set TUTOR_EMBEDDER")
+        return self._embedder(texts)
+
+    def search(self, query: str, k: int, *, only: Filter | None = None, mode: Mode = "hybrid") -> list[Hit]:
+        """Return up to `k` passages, best first.
+
+        Parameters
+        ----------
+        query : str
+        k : int
+        only : Filter, optional
+            Years and categories.
+        mode : {"hybrid", "vectors", "words"}
+            ``hybrid`` is ``words`` where there are no vectors.
+
+        Raises
+        ------
+        InputError
+            For an empty library, `k` below 1, or ``vectors`` where there are none.
+        """
+        return self.search_vector(query, None, k, only=only, mode=mode)
+
+    def search_vector(
+        self,
+        query: str,
+        vector: Vectors | None,
+        k: int,
+        *,
+        only: Filter | None = None,
+        mode: Mode = "hybrid",
+    ) -> list[Hit]:
+        """`search` with the query's vector at hand, ``(dimension,)``."""
+        if k < 1:
+            raise InputError(f"k must be at least 1, got {k}")
+        self.refresh()
+        if not len(self._passages.ids):
+            raise InputError(EMPTY)
+        if mode == "vectors" and not self.has_vectors:
+            raise InputError("the library has no vectors: run `tutor library embed`")
+        allowed = self._passages.allowed(only) if only else None
+        depth = max(DEPTH, k)
+        rankings = []
+        if mode != "vectors":
+            rankings.append(self._words.search(query, depth, allowed))
+        if mode != "words" and self.has_vectors:
+            if vector is None:
+                vector = self.encode([query])[0]
+            rankings.append(self._vectors.search(vector, depth, allowed))
+        if len(rankings) == 1:
+            ids, scores = rankings[0]
+        else:
+            ids, scores = fuse([found for found, _ in rankings])
+        top = max(k, TOP if self._diversity or self._reranker else 0)
+        ids, scores = ids[:top], np.asarray(scores[:top], dtype=float)
+        if self._reranker is not None:
+            ids, scores = self._reranked(query, ids)
+        if self._diversity and self.has_vectors:
+            order = diversify(scores, self._vectors.rows(ids), self._diversity)
+            ids, scores = ids[order], scores[order]
+        score = dict(zip(ids[:k].tolist(), scores[:k].tolist()))
+        chosen = [int(one) for one in ids[:k]]
+        chunks = self.library.passages(chosen)
+        if len(chunks) < len(chosen):  # replaced since the refresh a moment ago
+            chosen = [one for one in chosen if self.library.passages([one])]
+        return [Hit(chunk, float(score[one])) for chunk, one in zip(chunks, chosen)]
+
+    def _reranked(self, query: str, ids: Ids) -> tuple[Ids, np.ndarray]:
+        assert self._reranker is not None
+        kept = [int(one) for one in ids if self.library.passages([int(one)])]
+        scores = np.asarray(self._reranker(query, self.library.passages(kept)), dtype=float)
+        order = np.argsort(-scores, kind="stable")
+        return np.array(kept, dtype=np.int64)[order], scores[order]
+
+
+def fuse(rankings: Sequence[Ids]) -> tuple[Ids, np.ndarray]:
+    """Reciprocal-rank fusion: ids by the sum of ``1 / (60 + rank)``, ranks from 1.
+
+    Examples
+    --------
+    >>> fuse([np.array([7, 8]), np.array([8, 9])])[0].tolist()
+    [8, 7, 9]
+    """
+    total: dict[int, float] = {}
+    for ranking in rankings:
+        for rank, identity in enumerate(ranking.tolist(), start=1):
+            total[identity] = total.get(identity, 0.0) + 1 / (RRF + rank)
+    order = sorted(total, key=lambda identity: -total[identity])
+    return np.array(order, dtype=np.int64), np.array([total[one] for one in order])
+
+
+def diversify(scores: np.ndarray, vectors: Vectors, diversity: float) -> list[int]:
+    """Order by maximal marginal relevance: the score, less likeness to what stands above.
+
+    Parameters
+    ----------
+    scores : (n,)
+        Scaled to 0..1 here.
+    vectors : (n, d)
+        Of unit length.
+    diversity : float
+        Weight of the likeness.
+
+    Examples
+    --------
+    >>> same, other = [1.0, 0.0], [0.0, 1.0]
+    >>> diversify(np.array([3.0, 2.9, 2.0]), np.array([same, same, other], np.float32), 1.0)
+    [0, 2, 1]
+    """
+    if not len(scores):
+        return []
+    spread = scores.max() - scores.min()
+    relevance = (scores - scores.min()) / spread if spread > 0 else np.ones(len(scores))
+    alike = vectors @ vectors.T
+    chosen = [int(np.argmax(relevance))]
+    left = [i for i in range(len(scores)) if i != chosen[0]]
+    while left:
+        value = [relevance[i] - diversity * float(alike[i, chosen].max()) for i in left]
+        chosen.append(left.pop(int(np.argmax(value))))
+    return chosen
