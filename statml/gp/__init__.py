@@ -25,6 +25,7 @@ from statml.gp.kernels import (
     Sum,
     White,
 )
+from statml.gp.regressor import GaussianProcessRegressor
 
 __all__ = [
     "DRW",
@@ -32,6 +33,7 @@ __all__ = [
     "SHO",
     "Constant",
     "GaussianProcessClassifier",
+    "GaussianProcessRegressor",
     "Kernel",
     "Linear",
     "Matern12",

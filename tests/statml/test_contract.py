@@ -16,6 +16,7 @@ from sklearn.base import clone
 
 import statml
 from statml.errors import InputError, InputTypeError
+from statml.gp import Linear, White
 from statml.neural import Training
 from statml.regression import Kelly, LinearRegression, Orthogonal, York
 from statml.uncertainty import Covariance, CovarianceStack, PredictiveDistribution
@@ -76,6 +77,10 @@ SETTINGS = {
         {"n_components": 2, "hidden": (8,), "training": QUICK, "input_draws": 4, "random_state": 0}
     ],
     "ConformalRegressor": [{"estimator": LinearRegression(), "random_state": 0}],
+    "GaussianProcessRegressor": [
+        {"restarts": 0, "random_state": 0},
+        {"kernel": Linear(2.0) + White(0.2), "mean_prior": (0.0, 9.0), "scatter": 0.2, "optimise": False},
+    ],
 }
 
 
