@@ -86,14 +86,8 @@ class TransformedNormal(PredictiveDistribution):
         """z = T(y) and dT/dy, of the shape of `y`, (..., n)."""
         y = np.asarray(y, float) + np.zeros(len(self))
         row, k, inside = _bins(y, self.y)
-        y0, y1, z0, z1, d0, d1 = _ends(row, k, self.y, self.z, self.slope)
-        width, height = y1 - y0, z1 - z0
-        chord = height / width
-        t = np.clip((y - y0) / width, 0, 1)
-        rest = t * (1 - t)
-        below = chord + (d0 + d1 - 2 * chord) * rest
-        z = z0 + height * (chord * t**2 + d0 * rest) / below
-        slope = chord**2 * (d1 * t**2 + 2 * chord * rest + d0 * (1 - t) ** 2) / below**2
+        ends = _ends(row, k, self.y, self.z, self.slope)
+        z, slope = _between(np.clip((y - ends[0]) / (ends[1] - ends[0]), 0, 1), *ends)
         left = y <= self.y[:, 0]
         rate = np.where(left, self.slope[:, 0], self.slope[:, -1])
         tail = np.where(
@@ -178,33 +172,33 @@ class TransformedNormal(PredictiveDistribution):
         points, weights = np.polynomial.legendre.leggauss(max(4, POINTS // self.y.shape[1]))
         return 0.5 * (points + 1), 0.5 * weights
 
-    def _integrate(self, low: Array, high: Array, function: Any) -> Array:
-        """Integrals of function(y, z) between low and high, each of shape (m, n)."""
-        points, weights = self._rule
-        total = np.zeros(low.shape)
-        for point, weight in zip(points, weights):
-            y = low + point * (high - low)
-            total += weight * function(y, self.to_normal(y)[0])
-        return total * (high - low)
+    @cached_property
+    def _inside(self) -> tuple[Array, Array, Array]:
+        """y, z and weights of all points of all bins, each (P, K - 1, n)."""
+        points, weights = (part[:, None, None] for part in self._rule)
+        y, z, slope = self.y.T, self.z.T, self.slope.T
+        at = _between(points, y[:-1], y[1:], z[:-1], z[1:], slope[:-1], slope[1:])[0]
+        width = np.diff(y, axis=0)
+        return y[:-1] + points * width, at, weights * width
 
     @cached_property
     def _moments(self) -> tuple[Array, Array]:
-        first, low, high = self.y[:, 0], self.y.T[:-1], self.y.T[1:]
-        tail_rate, head_rate = self.slope[:, 0], self.slope[:, -1]
-        left, right = _once(self.z[:, 0]) / tail_rate, _once(-self.z[:, -1]) / head_rate
-        above = np.sum(self._integrate(low, high, lambda y, z: special.ndtr(-z)), axis=0)
-        shift = above + right - left  # the mean is the first knot plus this
-        bends = self._integrate(low, high, lambda y, z: (y - first) * special.ndtr(-z)).sum(axis=0)
-        outer = _twice(self.z[:, 0]) / tail_rate**2 + _twice(-self.z[:, -1]) / head_rate**2
+        first, low, high = self.y[:, 0], self.slope[:, 0], self.slope[:, -1]
+        left, right = _once(self.z[:, 0]) / low, _once(-self.z[:, -1]) / high
+        y, z, weight = self._inside
+        rest = weight * special.ndtr(-z)
+        shift = rest.sum(axis=(0, 1)) + right - left  # the mean is the first knot plus this
+        bends = np.sum((y - first) * rest, axis=(0, 1))
+        outer = _twice(self.z[:, 0]) / low**2 + _twice(-self.z[:, -1]) / high**2
         square = 2 * (bends + outer + (self.y[:, -1] - first) * right)
         return first + shift, np.sqrt(np.maximum(square - shift**2, np.finfo(float).tiny))
 
     @cached_property
     def _squares(self) -> tuple[Array, Array]:
         """Integrals of F^2 from -inf, and of (1 - F)^2 to inf, at every knot, each (K, n)."""
-        low, high = self.y.T[:-1], self.y.T[1:]
-        below = self._integrate(low, high, lambda y, z: special.ndtr(z) ** 2)
-        above = self._integrate(low, high, lambda y, z: special.ndtr(-z) ** 2)
+        _, z, weight = self._inside
+        cdf = special.ndtr(z)
+        below, above = np.sum(weight * cdf**2, axis=0), np.sum(weight * (1 - cdf) ** 2, axis=0)
         left, right = _square(self.z[:, 0]) / self.slope[:, 0], _square(-self.z[:, -1]) / self.slope[:, -1]
         from_left = np.cumsum(np.vstack([left[None], below]), axis=0)
         from_right = np.cumsum(np.vstack([right[None], above[::-1]]), axis=0)[::-1]
@@ -213,10 +207,28 @@ class TransformedNormal(PredictiveDistribution):
     def _squares_up_to(self, y: Array) -> tuple[Array, Array]:
         """Both integrals at y of shape (..., n), within the knots."""
         row, k, _ = _bins(y, self.y)
-        below, above = self._squares
-        below = below[k, row] + self._integrate(self.y[row, k], y, lambda y, z: special.ndtr(z) ** 2)
-        above = above[k + 1, row] + self._integrate(y, self.y[row, k + 1], lambda y, z: special.ndtr(-z) ** 2)
+        ends = _ends(row, k, self.y, self.z, self.slope)
+        low, high = ends[0], ends[1]
+        place = (y - low) / (high - low)
+        below, above = self._squares[0][k, row], self._squares[1][k + 1, row]
+        for point, weight in zip(*self._rule):
+            near = special.ndtr(_between(place * point, *ends)[0])
+            far = special.ndtr(-_between(place + (1 - place) * point, *ends)[0])
+            below = below + weight * (y - low) * near**2
+            above = above + weight * (high - y) * far**2
         return below, above
+
+
+def _between(
+    t: Array, y0: Array, y1: Array, z0: Array, z1: Array, d0: Array, d1: Array
+) -> tuple[Array, Array]:
+    """z and dz/dy of the spline a fraction t along a bin."""
+    height = z1 - z0
+    chord = height / (y1 - y0)
+    rest = t * (1 - t)
+    below = chord + (d0 + d1 - 2 * chord) * rest
+    z = z0 + height * (chord * t**2 + d0 * rest) / below
+    return z, chord**2 * (d1 * t**2 + 2 * chord * rest + d0 * (1 - t) ** 2) / below**2
 
 
 def _bins(value: Array, along: Array) -> tuple[Array, Array, Array]:

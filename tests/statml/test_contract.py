@@ -17,7 +17,7 @@ from sklearn.base import clone
 import statml
 from statml.errors import InputError, InputTypeError
 from statml.gp import Linear, White
-from statml.neural import Training
+from statml.neural import MLPRegressor, Training
 from statml.regression import Kelly, LinearRegression, Orthogonal, York
 from statml.uncertainty import Covariance, CovarianceStack, PredictiveDistribution
 from statml.uncertainty.contract import DistributionRegressor
@@ -40,7 +40,7 @@ def public_estimators():
 
 
 # A few steps: the walk asks what the error arguments do, not how well a network fits.
-QUICK = Training(epochs=8, batch_size=32, learning_rate=0.02)
+QUICK = Training(epochs=4, batch_size=64, learning_rate=0.02)
 # Where the constructor has settings that change what the error arguments do.
 SETTINGS = {
     "LinearRegression": [{}, {"absolute_errors": False}, {"fit_intercept": False}],
@@ -73,6 +73,24 @@ SETTINGS = {
         {"alpha": 2.0, "absolute_errors": False},
     ],
     "ConditionalFlow": [{"bins": 4, "hidden": (8,), "training": QUICK, "input_draws": 4, "random_state": 0}],
+    "MLPRegressor": [
+        {"hidden": (8,), "training": QUICK, "input_draws": 4, "random_state": 0},
+        {
+            "hidden": (8,),
+            "likelihood": "student_t",
+            "dropout": 0.1,
+            "draws": 3,
+            "training": QUICK,
+            "input_draws": 4,
+            "random_state": 0,
+        },
+    ],
+    "DeepEnsemble": [
+        {"estimator": MLPRegressor((8,), training=QUICK, input_draws=4), "members": 2, "random_state": 0}
+    ],
+    "LastLayerLaplace": [
+        {"estimator": MLPRegressor((8,), training=QUICK, input_draws=4, random_state=0)}
+    ],
     "MixtureDensityNetwork": [
         {"n_components": 2, "hidden": (8,), "training": QUICK, "input_draws": 4, "random_state": 0}
     ],
@@ -80,6 +98,10 @@ SETTINGS = {
     "GaussianProcessRegressor": [
         {"restarts": 0, "random_state": 0},
         {"kernel": Linear(2.0) + White(0.2), "mean_prior": (0.0, 9.0), "scatter": 0.2, "optimise": False},
+    ],
+    "SparseGaussianProcess": [
+        {"inducing": 15, "move_inducing": False, "random_state": 0},
+        {"inducing": 15, "method": "svgp", "epochs": 2, "mean": "linear", "random_state": 0},
     ],
 }
 

@@ -4,7 +4,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from statml.neural import ConditionalFlow, MixtureDensityNetwork, Training
 
-SHORT = Training(epochs=20, batch_size=32, learning_rate=0.02)
+SHORT = Training(epochs=15, batch_size=64, learning_rate=0.05)
 ESTIMATORS = [
     MixtureDensityNetwork(2, hidden=(16,), training=SHORT, random_state=0),
     ConditionalFlow(bins=4, hidden=(16,), training=SHORT, random_state=0),
