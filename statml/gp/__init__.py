@@ -1,6 +1,8 @@
 """Gaussian processes (arXiv:2506.12230, chapters 14-15); needs the extra ``neural`` (torch)."""
 
+from importlib import import_module
 from importlib.util import find_spec
+from typing import Any
 
 from statml.errors import MissingExtraError
 
@@ -26,6 +28,7 @@ from statml.gp.kernels import (
     White,
 )
 from statml.gp.regressor import GaussianProcessRegressor
+from statml.gp.sparse import SparseGaussianProcess
 
 __all__ = [
     "DRW",
@@ -43,6 +46,15 @@ __all__ = [
     "Product",
     "RationalQuadratic",
     "Rotation",
+    "SparseGaussianProcess",
+    "StateSpaceGP",
     "Sum",
     "White",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Compiled by numba, which is an extra of its own and slow to import.
+    if name == "StateSpaceGP":
+        return import_module("statml.gp.state_space").StateSpaceGP
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
