@@ -7,16 +7,26 @@ from statml.errors import MissingExtraError
 if find_spec("torch") is None:
     raise MissingExtraError("statml.neural needs torch: pip install 'statml[neural]'")
 
+from statml.neural.backpropagation import TeachingMLP
 from statml.neural.checkpoint import Checkpoint
 from statml.neural.conditional_flow import ConditionalFlow
+from statml.neural.ensemble import DeepEnsemble
+from statml.neural.joint_mlp import JointMLPRegressor
+from statml.neural.last_layer import LastLayerLaplace
 from statml.neural.mixture_density import MixtureDensityNetwork
+from statml.neural.mlp import MLPRegressor
 from statml.neural.training import History, Training, isolated_random, train
 
 __all__ = [
     "Checkpoint",
     "ConditionalFlow",
+    "DeepEnsemble",
     "History",
+    "JointMLPRegressor",
+    "LastLayerLaplace",
+    "MLPRegressor",
     "MixtureDensityNetwork",
+    "TeachingMLP",
     "Training",
     "isolated_random",
     "train",

@@ -18,7 +18,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -110,6 +110,10 @@ class Training:
             raise InputError(f"schedule is {self.schedule!r}; accepted are {', '.join(SCHEDULES)}")
         if self.device not in get_args(Device):
             raise InputError(f"device is {self.device!r}; accepted are 'cpu', 'cuda' and 'auto'")
+
+    def for_rows(self, n: int) -> Training:
+        """These settings, without validation where its share of n rows is no row."""
+        return self if 0 < round(self.validation * n) < n else replace(self, validation=0.0, patience=None)
 
 
 @dataclass(frozen=True)

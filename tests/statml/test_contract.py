@@ -16,7 +16,7 @@ from sklearn.base import clone
 
 import statml
 from statml.errors import InputError, InputTypeError
-from statml.gp import Linear, White
+from statml.gp import DRW, Linear, Matern32, White
 from statml.neural import MLPRegressor, Training
 from statml.regression import Kelly, LinearRegression, Orthogonal, York
 from statml.uncertainty import Covariance, CovarianceStack, PredictiveDistribution
@@ -98,6 +98,10 @@ SETTINGS = {
     "GaussianProcessRegressor": [
         {"restarts": 0, "random_state": 0},
         {"kernel": Linear(2.0) + White(0.2), "mean_prior": (0.0, 9.0), "scatter": 0.2, "optimise": False},
+    ],
+    "StateSpaceGP": [
+        {"kernel": Matern32(1.0).on(0), "restarts": 0},
+        {"kernel": DRW(1.0, 1.0).on(0) + White(0.2), "mean": "constant", "scatter": 0.2, "optimise": False},
     ],
     "SparseGaussianProcess": [
         {"inducing": 15, "move_inducing": False, "random_state": 0},
