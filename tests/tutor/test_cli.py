@@ -22,6 +22,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in [name for name in os.environ if name.startswith("TUTOR_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("TUTOR_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TUTOR_EMBEDDER", "none")  # vectors have tests of their own, in tests/tutor/library
     monkeypatch.setenv("COLUMNS", "100")
     return tmp_path / "home"
 

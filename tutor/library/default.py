@@ -7,17 +7,20 @@ written until a person runs `tutor library add`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 
 from tutor.library.chunks import Document, Rejected
+from tutor.library.index.embedding import open_embedder
+from tutor.library.index.hybrid import LibraryIndex
 from tutor.library.ingest import read_file
 from tutor.library.store import Library
 from tutor.settings import Settings
 
 
 def default_documents() -> Iterator[Document | Rejected]:
-    """Yield the bundled abstracts, the texts of the course's assignments and, in a checkout, ``docs/*.md``."""
+    """Yield the bundled abstracts, the texts of the course's assignments and, in a checkout, the pages of ``docs/``."""
     yield from _abstracts()
     yield from _assignments()
     yield from _docs()
@@ -39,6 +42,30 @@ def open_library(settings: Settings) -> tuple[Library, bool]:
     return library, True
 
 
+@contextmanager
+def open_index(
+    settings: Settings, *, diversity: float = 0.0, words_only: bool = False
+) -> Iterator[tuple[LibraryIndex, bool]]:
+    """The index over the person's library, by words alone where that has no vectors; or over the default one.
+
+    Yields
+    ------
+    index : LibraryIndex
+    is_default : bool
+        True if the library was built in memory for this run, without vectors.
+    """
+    library, is_default = open_library(settings)
+    with library:
+        folder = None if is_default else settings.home
+        embedder = None
+        if not (is_default or words_only) and library.manifest("embedder"):
+            embedder = open_embedder(settings)
+        yield (
+            LibraryIndex(library, embedder, folder=folder, vectors=settings.vectors, diversity=diversity),
+            is_default,
+        )
+
+
 def _abstracts() -> Iterator[Document | Rejected]:
     from statml import datasets
 
@@ -57,5 +84,5 @@ def _docs() -> Iterator[Document | Rejected]:
     root = Path(str(resources.files("tutor"))).parent
     if not (root / "pyproject.toml").is_file():
         return  # an installed copy has no docs folder beside it
-    for path in sorted((root / "docs").glob("*.md")):
-        yield from read_file(path, source_id=f"docs/{path.name}")
+    for path in sorted((root / "docs").rglob("*.md")):
+        yield from read_file(path, source_id=path.relative_to(root).as_posix())

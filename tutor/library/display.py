@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from statml.errors import MissingExtraError
 from tutor.library.answer import Answer, Claim
+from tutor.library.search import Hit
 from tutor.library.store import Stats
 
 if TYPE_CHECKING:
@@ -49,6 +51,23 @@ def show(answer: Answer, stats: Stats, console: Console) -> None:
         console.print()
         how = "quoted, no model used" if answer.provider == "extractive" else f"worded by {answer.model}"
         console.print(Text(f"Answer {how}; every quote was found verbatim in its source.", style="dim"))
+
+
+def show_hits(hits: Sequence[Hit], console: Console) -> None:
+    """Print found passages: source, place, beginning of the text."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    if not hits:
+        console.print(Text("Nothing was found: use other words, or widen the filter."))
+    for number, hit in enumerate(hits, start=1):
+        chunk = hit.chunk
+        section = chunk.section.removeprefix(chunk.title).removeprefix(" > ")
+        place = f"{number}. {chunk.title} [{chunk.source_id}]" + (f", {section}" if section else "")
+        console.print(Text(printable(place), style="cyan"))
+        words = printable(chunk.text).split()
+        text = " ".join(words[:50]) + (" ..." if len(words) > 50 else "")
+        console.print(Padding(Text(text), (0, 0, 0, 3)))
 
 
 def printable(text: str) -> str:

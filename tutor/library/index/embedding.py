@@ -42,8 +42,14 @@ class Embedder(Protocol):
         ...
 
 
-def open_embedder(settings: Settings) -> Embedder | None:
+def open_embedder(settings: Settings, *, many: bool = False) -> Embedder | None:
     """Return the embedder the settings name, None for ``embedder = "none"``.
+
+    Parameters
+    ----------
+    settings : Settings
+    many : bool
+        Thousands of texts will come: encode in bfloat16 where the processor can.
 
     Raises
     ------
@@ -69,7 +75,7 @@ def open_embedder(settings: Settings) -> Embedder | None:
     if settings.embedder == "minilm":
         from tutor.library.index.minilm import MiniLM
 
-        return MiniLM()
+        return MiniLM(reduced=many)
     folder = Path(settings.embedder).expanduser()
     if not folder.is_dir():
         raise InputError(
