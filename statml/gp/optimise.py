@@ -17,6 +17,8 @@ Array = np.ndarray
 # Starts are drawn within this distance of the first one, in logs: a factor of 10.
 SPREAD = np.log(10.0)
 MAX_STEPS = 500
+# What a point counts where the evidence cannot be computed.
+UNREACHABLE = 1e300
 
 
 @dataclass(frozen=True)
@@ -74,23 +76,28 @@ def maximise(
 def _climb(
     value_and_gradient: Callable[[Array], tuple[float, Array]], start: Array, bounds: Array
 ) -> tuple[Array, float, bool]:
+    unit = 1.0
+
     def loss(point: Array) -> tuple[float, Array]:
         try:
             value, gradient = value_and_gradient(point)
         except InputError:
             # A singular matrix on the way: the line search steps back.
-            return 1e300, np.zeros(len(point))
-        return -value, -gradient
+            return UNREACHABLE, np.zeros(len(point))
+        return -value / unit, -gradient / unit
 
-    if len(start) == 0:
-        return start, -loss(start)[0], True
+    first, gradient = loss(start)
+    if len(start) == 0 or first == UNREACHABLE:
+        return start, -first if first < UNREACHABLE else -np.inf, True
+    # In units of the steepest slope at the start first steps are of order one; longer ones end in
+    # the plateau where a process of tiny length is nothing but noise.
+    unit = max(1.0, float(np.max(np.abs(gradient))))
     result = optimize.minimize(
         loss,
         start,
         jac=True,
         method="L-BFGS-B",
         bounds=bounds,
-        options={"maxiter": MAX_STEPS, "ftol": 1e-12, "gtol": 1e-6},
+        options={"maxiter": MAX_STEPS, "ftol": 1e-13, "gtol": 1e-7},
     )
-    value = -float(result.fun)
-    return result.x, value if value > -1e299 else -np.inf, result.status != 1
+    return result.x, -unit * float(result.fun), result.status != 1

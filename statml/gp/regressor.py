@@ -42,7 +42,7 @@ Array = np.ndarray
 # Search range of the scatter, in standard deviations of y.
 SCATTER_RANGE = (1e-5, 1e1)
 # Where the search for it begins.
-FIRST_SCATTER = 0.1
+FIRST_SCATTER = 0.3
 # How far below zero rounding may take a variance that is a difference, as a share of its terms.
 ROUNDING = 1e-8
 
@@ -125,7 +125,7 @@ class GaussianProcessRegressor(DistributionRegressor):
         mean_prior: Any = None,
         scatter: float | Literal["evidence"] = "evidence",
         optimise: bool = True,
-        restarts: int = 2,
+        restarts: int = 1,
         device: Device = "cpu",
         random_state: Any = None,
     ) -> None:
