@@ -217,7 +217,7 @@ def _read_occam_clusters(found: DatasetCard, paths: list[Path]) -> Table:
     import numpy as np
     from astropy.table import Table
 
-    named = {"name": "NAME", "quality": "QUAL", "r_gc": "R_GC_BAILER_JONES"}
+    named = {"name": "NAME", "quality": "QUAL"}
     table = Table.read(paths[0], format="fits")
     columns: dict[str, Any] = {}
     for name in found.units:

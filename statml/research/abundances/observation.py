@@ -125,15 +125,26 @@ def observe_gas(
     beam = magnitude("beam_fwhm", beam_fwhm, LENGTH, least=0) / FWHM_PER_SIGMA
     mixed = magnitude("cloud", cloud, LENGTH, least=0)
     dilution = number("dilution", dilution, least=1)
-    seen = correlation_matrix([_widened(each, beam**2 + mixed**2) for each in elements], env, delays, drift)
+    seen = correlation_matrix(
+        [through_beam(each, np.hypot(beam, mixed) * LENGTH) for each in elements], env, delays, drift
+    )
     values = seen.values / dilution
     np.fill_diagonal(values, 1.0)
     return replace(seen, values=values, variance=seen.variance * dilution)
 
 
-def _widened(element: Element, variance: float) -> Element:
-    """The element with every channel's Gaussian widened."""
+def through_beam(element: Element, sigma: Any) -> Element:
+    """The element as seen through a Gaussian of standard deviation `sigma`: every channel's width is larger.
+
+    Examples
+    --------
+    >>> from astropy import units as u
+    >>> from statml.research.abundances import load_elements
+    >>> [round(float(c.width.value), 1) for c in through_beam(*load_elements(["O"]), 10 * u.pc).fractions]
+    [60.8, 10.2, 60.8]
+    """
+    smoothing = magnitude("sigma", sigma, LENGTH, least=0)
     wider: dict[Channel, Channel] = {
-        c: replace(c, width=np.sqrt(c.width.value**2 + variance) * LENGTH) for c in element.fractions
+        c: replace(c, width=np.hypot(c.width.value, smoothing) * LENGTH) for c in element.fractions
     }
     return element.with_channels(wider)
