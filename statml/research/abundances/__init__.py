@@ -41,7 +41,9 @@ from statml.research.abundances.r_process import (
 from statml.research.abundances.samples import Sample, load_sample
 from statml.research.abundances.simulate import simulate
 from statml.research.abundances.stellar import Score, difference, predictions, scores
-from statml.research.abundances.two_point import PointCorrelatio__all__ = [
+from statml.research.abundances.two_point import PointCorrelation, two_point
+
+__all__ = [
     "AGB",
     "CCSN",
     "CHANNELS",

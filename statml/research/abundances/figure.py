@@ -38,7 +38,7 @@ def figure() -> Figure:
         matrix(left)
         scales(right)
         return drawn
-    drawn = Figure(figsize=(12.5, 7.2), layout="constrained")
+    drawn = Figure(figsize=(12.5, 7.3), layout="constrained")
     grid = drawn.add_gridspec(2, 2, width_ratios=(1.45, 1))
     matrix(drawn.add_subplot(grid[:, 0]))
     upper, lower = drawn.add_subplot(grid[0, 1]), drawn.add_subplot(grid[1, 1])
@@ -80,7 +80,7 @@ def matrix(axes: Axes, drift: str = "isotropic") -> None:
     axes.spines[:].set_visible(False)
     assert axes.figure is not None
     axes.figure.colorbar(shown, ax=axes, shrink=0.7, pad=0.015, label="correlation")
-    axes.set_title(f"42 elements, {drift} drift", fontsize=11, loc="left", pad=22)
+    axes.set_title(f"42 elements, {drift} drift", fontsize=11, loc="left", pad=20)
 
 
 def _square(start: int, end: int) -> Any:
@@ -110,7 +110,8 @@ def stars(axes: Axes, theory: str = "full delays", name: str = "mead25") -> None
     upper = np.triu_indices(len(known.symbols), 1)
     for which, colour, marker in (("cosine", GOLD, "s"), (theory, BLUE, "o")):
         found = score(known, which, predicted[which])
-        label = f"{which}: r = {found.r:.2f} ± {found.r_err:.2f}, rms {found.rms:.2f}"
+        said = "channel fractions alone" if which == "cosine" else f"theory, {which}"
+        label = f"{said}: r = {found.r:.2f} ± {found.r_err:.2f}, rms {found.rms:.2f}"
         axes.plot(
             known.values[upper],
             predicted[which][upper],
