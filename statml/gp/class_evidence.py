@@ -10,19 +10,18 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from scipy import optimize
 from torch import Tensor
 
+from statml.errors import InputError
 from statml.gp.expectation_propagation import SitePosterior, expectation_propagation
 from statml.gp.kernels import Kernel
 from statml.gp.laplace import laplace
 from statml.gp.latent import LatentPosterior
 from statml.gp.links import Link
+from statml.gp.optimise import maximise
 from statml.gp.softmax_laplace import SoftmaxPosterior, softmax_laplace
 
 Array = np.ndarray
-# What the optimiser sees where a covariance cannot be factorised.
-UNREACHABLE = 1e20
 
 
 class Evidence(Protocol):
@@ -85,29 +84,20 @@ def maximise_evidence(
     Parameters
     ----------
     restarts : int
-        Searches that start elsewhere, each log hyperparameter moved by a standard normal.
+        Searches that start elsewhere, each hyperparameter up to a factor of ten away.
     """
-    starts = [kernel.theta, *(kernel.theta + rng.standard_normal((restarts, len(kernel.theta))))]
-    low, high = kernel.bounds.T
-    ends = [_climb(kernel, X, evidence, np.clip(start, low, high)) for start in starts]
-    return kernel.with_theta(min(ends, key=lambda end: end[0])[1])
-
-
-def _climb(kernel: Kernel, X: Tensor, evidence: Evidence, start: Array) -> tuple[float, Array]:
-    """Minus the largest log evidence that is found from `start`, and where."""
     last: Any = None
 
-    def objective(theta: Array) -> tuple[float, Array]:
+    def per_row(theta: Array) -> tuple[float, Array]:
+        # The first step of a search inside bounds is the gradient itself: that of all rows is too long.
         nonlocal last
         try:
             value, gradient, last = evidence_and_gradient(kernel, X, evidence, theta, last)
-        except torch.linalg.LinAlgError:
-            return UNREACHABLE, np.zeros_like(theta)
-        if not np.isfinite(value) or not np.all(np.isfinite(gradient)):
+        except torch.linalg.LinAlgError as error:
+            raise InputError(f"the covariance at hyperparameters {np.exp(theta)} is singular") from error
+        if not (np.isfinite(value) and np.all(np.isfinite(gradient))):
             last = None
-            return UNREACHABLE, np.zeros_like(theta)
-        # Per row: the first step of L-BFGS-B inside bounds is the gradient itself.
-        return -value / len(X), -gradient / len(X)
+            raise InputError(f"the evidence at hyperparameters {np.exp(theta)} is not finite")
+        return value / len(X), gradient / len(X)
 
-    found = optimize.minimize(objective, start, jac=True, method="L-BFGS-B", bounds=kernel.bounds)
-    return float(found.fun), found.x
+    return kernel.with_theta(maximise(per_row, kernel.theta, kernel.bounds, restarts=restarts, rng=rng).point)

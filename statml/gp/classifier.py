@@ -32,10 +32,10 @@ from statml.gp.class_evidence import BinaryEvidence, Evidence, SoftmaxEvidence, 
 from statml.gp.kernels import RBF, Kernel
 from statml.gp.latent import LatentPosterior
 from statml.gp.links import link_named
+from statml.gp.semidefinite import SemidefiniteCovariance
 from statml.gp.softmax_laplace import SoftmaxPosterior
 from statml.gp.uncertain_features import feature_draws
 from statml.uncertainty.contract import DistributionClassifier
-from statml.uncertainty.covariance import Covariance
 from statml.uncertainty.empirical import Categorical
 from statml.uncertainty.measurement import feature_covariance, refuse_arguments
 from statml.uncertainty.parametric import Gaussian
@@ -62,8 +62,7 @@ class GaussianProcessClassifier(DistributionClassifier):
     optimise : bool
         Choose the free hyperparameters by the evidence; else take the kernel as it is.
     restarts : int
-        Searches from other hyperparameters besides that from the kernel as given, each log drawn within
-        about 1 of it.
+        Further starts of the search, each hyperparameter up to a factor of ten away.
     device : {"cpu", "cuda", "auto"}
         Where matrices are factorised.
     random_state : int, Generator or None
@@ -231,7 +230,7 @@ class GaussianProcessClassifier(DistributionClassifier):
         Returns
         -------
         Gaussian
-            With `variance_components` ``parameter`` and ``input`` and, for exact X, the joint `cov`.
+            With `variance_components` ``parameter`` and ``input``, and for exact X the joint `cov`.
 
         Raises
         ------
@@ -248,7 +247,10 @@ class GaussianProcessClassifier(DistributionClassifier):
         mean, variance = self._moments(X)
         if stack is None:
             return Gaussian(
-                mean, np.sqrt(variance), variance_components={"parameter": variance}, cov=self._joint(X)
+                mean,
+                np.sqrt(variance),
+                variance_components={"parameter": variance},
+                cov=SemidefiniteCovariance(variance, lambda: self._joint(X)),
             )
         means, variances = (np.array(part) for part in zip(*map(self._moments, feature_draws(X, stack))))
         parts = {"parameter": variances.mean(axis=0), "input": means.var(axis=0)}
@@ -338,16 +340,14 @@ class GaussianProcessClassifier(DistributionClassifier):
         mean, variance = (np.concatenate(part) for part in zip(*parts))
         return mean, variance
 
-    def _joint(self, X: Array) -> Covariance:
-        """Joint posterior covariance of the latent function at n points, of which two may be the same."""
+    def _joint(self, X: Array) -> Array:
+        """Joint posterior covariance of the latent function, (n, n)."""
         posterior: LatentPosterior = self._posterior.to(self._place)
         theta, new = self._theta(), self._tensor(X)
         with torch.no_grad():
             cross = self.kernel_.covariance(self._tensor(self.X_train_), new, theta)
             joint = posterior.covariance(cross, self.kernel_.covariance(new, None, theta))
-            values, vectors = torch.linalg.eigh(joint)
-            modes = vectors * torch.sqrt(torch.clamp(values, min=0.0))
-        return Covariance.low_rank(np.zeros(len(X)), modes.cpu().numpy())
+        return joint.cpu().numpy()
 
     def _scores(self, X: Array, stack: CovarianceStack | None) -> tuple[Array, Array]:
         if stack is None:
