@@ -13,6 +13,7 @@ from statml.neural.conditional_flow import ConditionalFlow
 from statml.neural.ensemble import DeepEnsemble
 from statml.neural.joint_mlp import JointMLPRegressor
 from statml.neural.last_layer import LastLayerLaplace
+from statml.neural.flow_density import FlowDensity
 from statml.neural.mixture_density import MixtureDensityNetwork
 from statml.neural.mlp import MLPRegressor
 from statml.neural.training import History, Training, isolated_random, train
@@ -21,6 +22,7 @@ __all__ = [
     "Checkpoint",
     "ConditionalFlow",
     "DeepEnsemble",
+    "FlowDensity",
     "History",
     "JointMLPRegressor",
     "LastLayerLaplace",

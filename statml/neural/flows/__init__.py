@@ -12,7 +12,7 @@ from statml.neural.flows.builders import autoregressive_flow, coupling_flow, mon
 from statml.neural.flows.coupling import Coupling
 from statml.neural.flows.flow import Flow, StandardNormal
 from statml.neural.flows.linear import Permutation, Rotation, Standardisation
-from statml.neural.flows.monotone import Affine, Spline
+from statml.neural.flows.monotone import Affine, Monotone, Spline
 from statml.neural.flows.support import Support
 from statml.neural.flows.transform import Transform
 
@@ -21,6 +21,7 @@ __all__ = [
     "Autoregressive",
     "Coupling",
     "Flow",
+    "Monotone",
     "Permutation",
     "Rotation",
     "Spline",
