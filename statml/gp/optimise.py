@@ -98,6 +98,6 @@ def _climb(
         jac=True,
         method="L-BFGS-B",
         bounds=bounds,
-        options={"maxiter": MAX_STEPS, "ftol": 1e-13, "gtol": 1e-7},
+        options={"maxiter": MAX_STEPS, "ftol": 1e-10, "gtol": 1e-6},
     )
     return result.x, -unit * float(result.fun), result.status != 1

@@ -16,7 +16,7 @@ from sklearn.base import clone
 
 import statml
 from statml.errors import InputError, InputTypeError
-from statml.gp import DRW, Linear, Matern32, White
+from statml.gp import DRW, RBF, Linear, Matern32, White
 from statml.neural import MLPRegressor, Training
 from statml.regression import Kelly, LinearRegression, Orthogonal, York
 from statml.uncertainty import Covariance, CovarianceStack, PredictiveDistribution
@@ -96,7 +96,7 @@ SETTINGS = {
     ],
     "ConformalRegressor": [{"estimator": LinearRegression(), "random_state": 0}],
     "GaussianProcessRegressor": [
-        {"restarts": 0, "random_state": 0},
+        {"kernel": RBF(3.0, sigma=3.0), "restarts": 0},
         {"kernel": Linear(2.0) + White(0.2), "mean_prior": (0.0, 9.0), "scatter": 0.2, "optimise": False},
     ],
     "StateSpaceGP": [

@@ -338,7 +338,7 @@ def test_joint_covariance_with_uncertain_features():
     model = fixed(RBF(2.0, 2.0)).fit(X[:12], Y[:12], y_err=0.3)
     pair, err = np.array([[4.0, 5.0], [5.0, 5.0]]), np.array([[0.2, 0.1], [0.2, 0.2]])
     joint = model.predict_dist(pair, X_err=err).cov.to_dense()
-    rng, total, draws = np.random.default_rng(0), 0.0, 400
+    rng, total, draws = np.random.default_rng(0), 0.0, 200
     for _ in range(draws):
         total += model.predict_dist(pair + err * rng.normal(size=(2, 2))).cov.to_dense()[0, 1]
     assert_allclose(joint[0, 1], total / draws, rtol=0.05)
@@ -433,9 +433,9 @@ def draws_from_the_prior(kernel, count, *, scatter=0.0, seed=0):
 
 @pytest.mark.parametrize("kernel", [RBF(1.5, 1.2), Matern12(2.0)], ids=["RBF", "Matern12"])
 def test_coverage_on_draws_from_the_prior(kernel):
-    """Held-out points, one of each of 300 functions: true y without y_err, observed y with it."""
+    """Held-out points, one of each of 200 functions: true y without y_err, observed y with it."""
     true_rank, observed_rank = [], []
-    for x, true_y, y, err in draws_from_the_prior(kernel, 300, scatter=0.2):
+    for x, true_y, y, err in draws_from_the_prior(kernel, 200, scatter=0.2):
         model = fixed(kernel, scatter=0.2).fit(x[:-1], y[:-1], y_err=err[:-1])
         true_rank.append(model.predict_dist(x[-1:]).cdf(true_y[-1])[0])
         observed_rank.append(model.predict_dist(x[-1:], y_err=err[-1:]).cdf(y[-1])[0])
@@ -482,7 +482,7 @@ def test_errors_of_x_in_fit_give_honest_intervals():
     told, not_told = [], []
     rng = np.random.default_rng(12)
     kernel = RBF(1.2, 2.0)
-    for _ in range(200):
+    for _ in range(100):
         x = rng.uniform(0, 6, 40)
         curve = np.linalg.cholesky(kernel(np.r_[x, 3.0]) + 1e-9 * np.eye(41)) @ rng.normal(size=41)
         y, seen = curve[:40] + 0.05 * rng.normal(size=40), (x + 0.15 * rng.normal(size=40))[:, None]
