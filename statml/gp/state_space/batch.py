@@ -15,7 +15,7 @@ from numba import njit
 from statml.errors import InputError
 from statml.gp.kernels import Kernel
 from statml.gp.state_space.forms import blocks
-from statml.gp.state_space.likelihood import LOG_2PI, Sampling, SingularError, Terms
+from statml.gp.state_space.likelihood import LOG_2PI, Sampling, SingularError, Terms, singular_below
 from statml.gp.state_space.series import Series, as_times
 from statml.gp.state_space.unrolled import MOST_STATES, compiled_filter, kept_size
 
@@ -48,11 +48,12 @@ def batch_log_likelihood(
     kinds = np.array([part.kind for part in parts])
     loop = _compiled_loop(orders)
     values = np.empty(len(curves))
+    lowest = singular_below(float(np.sum(rows[:, 0])))
     y, noise = y - mean, noise + (white + extra)
     columns = np.ascontiguousarray(rows.T)
 
     def work(some: slice) -> None:
-        loop(t, y, noise, offsets[some.start : some.stop + 1], kinds, *columns, values[some])
+        loop(t, y, noise, offsets[some.start : some.stop + 1], kinds, *columns, lowest, values[some])
 
     bounds = np.linspace(0, len(curves), max(n_jobs, 1) + 1).astype(int)
     slices = [slice(int(a), int(b)) for a, b in pairwise(bounds) if b > a]
@@ -71,14 +72,14 @@ def _compiled_loop(orders: tuple[int, ...]) -> Callable[..., None]:
     forward = compiled_filter(orders)[0]
     size = kept_size(orders)
 
-    def loop(t, y, noise, offsets, kinds, q, c, w, values):  # type: ignore[no-untyped-def]
+    def loop(t, y, noise, offsets, kinds, q, c, w, lowest, values):  # type: ignore[no-untyped-def]
         kept = np.empty((0, size))
         for i in range(len(values)):
             a, b = offsets[i], offsets[i + 1]
             logdet, quadratic, smallest = forward(t[a:b], y[a:b], noise[a:b], kinds, q, c, w, kept)
-            values[i] = -0.5 * (logdet + quadratic + (b - a) * LOG_2PI) if smallest > 0 else np.nan
+            values[i] = -0.5 * (logdet + quadratic + (b - a) * LOG_2PI) if smallest > lowest else np.nan
 
-    return njit(nogil=True)(loop)
+    return njit(nogil=True, error_model="numpy")(loop)
 
 
 def _end_to_end(curves: Sequence[Any]) -> tuple[Array, Array, Array, Array]:

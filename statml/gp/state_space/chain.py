@@ -60,7 +60,7 @@ def chain(form: Form, t: Tensor, loadings: Tensor | None = None) -> Chain:
     A, Q = _moves(form, torch.diff(t), loadings)
     h = _observe(form, len(t), loadings)
     return Chain(
-        _first(A, torch.zeros_like(A[:1])),
+        _first(A, torch.zeros_like(_stationary(form, loadings))[None]),
         _first(Q, _stationary(form, loadings)[None]),
         h,
         torch.arange(len(t), device=t.device),

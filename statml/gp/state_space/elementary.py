@@ -37,7 +37,7 @@ ROUND = 6755399441055744.0  # 1.5 * 2^52: adding and subtracting it rounds to an
 LOG2_E = 1.4426950408889634
 LN2_HIGH, LN2_LOW = 0.6931471803691238, 1.9082149292705877e-10
 HALF_PI_1, HALF_PI_2, HALF_PI_3 = 1.5707963267341256, 6.077100506303966e-11, 2.0222662487959506e-21
-OPTIONS = {"cache": True, "nogil": True, "fastmath": {"contract", "nsz"}}
+OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}
 
 
 @intrinsic

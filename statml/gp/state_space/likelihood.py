@@ -25,6 +25,8 @@ from statml.gp.state_space.unrolled import CHUNK, MOST_STATES, compiled_filter, 
 
 Array = np.ndarray
 Tensor = torch.Tensor
+# Roundings of the variance of a process that may hide that of a new value given the others.
+ROUNDING = 4
 LOG_2PI = math.log(2 * math.pi)
 
 
@@ -107,7 +109,10 @@ class Terms:
                 (self.chain.at,), noise
             )
             if self.scan:
-                return scan_terms(y, noise, self.chain.A, self.chain.Q, self.chain.h)
+                logdet, quadratic, smallest = scan_terms(y, noise, self.chain.A, self.chain.Q, self.chain.h)
+                variance = torch.diagonal(self.chain.Q[0]).max()
+                _refuse_singular(smallest.item(), variance.item(), logdet.item())
+                return logdet, quadratic
             return _ChainTerms.apply(y, noise, self.chain.A, self.chain.Q, self.chain.h)
         finite = torch.isfinite(noise)
         t = self.t
@@ -131,6 +136,16 @@ def _white(kernel: Kernel, theta: Tensor) -> Tensor:
     return kernel.independent_variance(torch.zeros(1, 1, dtype=theta.dtype), theta)[0]
 
 
+def singular_below(variance: float) -> float:
+    """What is left of a variance when all of it should be known, by rounding."""
+    return ROUNDING * float(np.finfo(float).eps) * variance
+
+
+def _refuse_singular(smallest: float, variance: float, logdet: float) -> None:
+    if not (smallest > singular_below(variance) and math.isfinite(logdet)):
+        raise SingularError
+
+
 class _BlockTerms(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -143,8 +158,7 @@ class _BlockTerms(torch.autograd.Function):
         q, c, w = np.ascontiguousarray(_array(rows).T)
         function, ctx.function = compiled_filter(orders)
         logdet, quadratic, smallest = function(*arrays, kinds, q, c, w, kept)
-        if not (smallest > 0 and math.isfinite(logdet)):
-            raise SingularError
+        _refuse_singular(smallest, float(np.sum(q)), logdet)
         ctx.saved = (*arrays, kinds, q, c, w, kept)
         return torch.tensor(logdet, dtype=torch.float64), torch.tensor(quadratic, dtype=torch.float64)
 
@@ -167,8 +181,7 @@ class _ChainTerms(torch.autograd.Function):
         arrays = [_array(value) for value in (y, noise, A, Q, h)]
         means, covariances = np.empty(arrays[4].shape), np.empty(arrays[2].shape)
         logdet, quadratic, smallest = filter_forward(*arrays, means, covariances)
-        if not (smallest > 0 and math.isfinite(logdet)):
-            raise SingularError
+        _refuse_singular(smallest, float(np.max(np.diagonal(arrays[3][0]))), logdet)
         ctx.saved = arrays, means, covariances
         return torch.tensor(logdet, dtype=torch.float64), torch.tensor(quadratic, dtype=torch.float64)
 

@@ -89,7 +89,7 @@ class Series:
         counted = columns[np.isfinite(self.noise)].sum(0)
         if np.any(counted == 0) or n <= bands:
             raise InputError(
-                f"n_samples={n} is too few for mean='constant' in each of {bands} bands; give more values or a number"
+                f"n_samples={n} is too few for mean='constant' with {bands} of them; accepted are more values, or a number as mean"
             )
         return Data(sampling, torch.tensor(self.y), torch.tensor(self.noise), torch.tensor(columns))
 
@@ -173,7 +173,7 @@ def as_column(X: Any) -> Any:
 def as_sampling(t: Array, bands: Array | None, exposure: Array | None) -> Sampling:
     """As tensors."""
     return Sampling(
-        torch.tensor(t),
+        torch.tensor(np.ascontiguousarray(t)),
         None if exposure is None else torch.tensor(exposure),
         None if bands is None else torch.tensor(bands),
     )
