@@ -97,13 +97,18 @@ def test_short_latex(latex: str, text: str) -> None:
         r"\begin{equation} x",
         r"\section{",
         r"\cite{",
-        "{" * 500,
         "$" * 99,
         r"\def\a",
     ],
 )
 def test_hostile_latex_ends(hostile: str) -> None:
     assert len(markdown(hostile)) < 100_000
+
+
+def test_latex_nested_too_deeply_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "deep.tex").write_text("\\title{x} " + "{" * 5000 + "a" + "}" * 5000)
+    (rejected,) = read([tmp_path])
+    assert isinstance(rejected, Rejected) and "nested too deeply" in rejected.reason
 
 
 BIB = r"""

@@ -54,7 +54,7 @@ _MARKED = re.compile("\ue000(\\d+)\ue001")
 
 def read(path: Path, source_id: str) -> Iterator[Document | Rejected]:
     """One document of kind ``latex``, for local use only."""
-    source = _load(path, DEPTH)
+    source = _expanded(_load(path, DEPTH))
     title = _argument_of(source, "title")
     text = markdown(source)
     if not text.strip():
@@ -107,7 +107,7 @@ def markdown(source: str) -> str:
     text = _unicode(text)
     while _MARKED.search(text):  # a heading may hold an equation
         text = _MARKED.sub(lambda m: kept[int(m.group(1))], text)
-    text = re.sub(r"[ \t]+", " ", text)
+    text = re.sub(r"[ \t\u00a0]+", " ", text)
     return re.sub(r"\n[ \t]*(?:\n[ \t]*)+", "\n\n", text).strip()
 
 
@@ -237,8 +237,9 @@ def _converter() -> Any:
 
 
 def _unicode(text: str) -> str:
-    return (
-        str(_converter().latex_to_text(text))
-        if "\\" in text or "{" in text or "~" in text or "--" in text
-        else text
-    )
+    if not any(mark in text for mark in ("\\", "{", "~", "--", "``", "''")):
+        return text
+    try:
+        return str(_converter().latex_to_text(text))
+    except RecursionError as error:
+        raise ValueError("its braces are nested too deeply") from error
