@@ -165,24 +165,23 @@ class Pairs:
 
     Attributes
     ----------
-    low, high, moved : arrays (nodes, nodes)
-        S_min, S_max and the variance of the drift.
+    low, high : arrays (nodes, nodes)
+        S_min and S_max without drift.
     drift : str
-    terms : list of (factor, kicked)
-        The covariance is the sum of ``factor * bracket(low + kicked, high + kicked, moved)``.
+    terms : list of (factor, kicked, moved)
+        The covariance is the sum of ``factor * bracket(low + kicked, high + kicked, moved)``, `moved` the variance of the drift.
     """
 
     low: Array
     high: Array
-    moved: Array
     drift: str
-    terms: list[tuple[Array, Array]]
+    terms: list[tuple[Array, Array, Array]]
 
     def covariance(self, r2: float = 0.0) -> Array:
         """Of all pairs at one squared separation."""
         return sum(
-            factor * bracket(self.low + kicked, self.high + kicked, self.moved, self.drift, r2)
-            for factor, kicked in self.terms
+            factor * bracket(self.low + kicked, self.high + kicked, moved, self.drift, r2)
+            for factor, kicked, moved in self.terms
         )
 
 
@@ -190,16 +189,19 @@ def node_pairs(nodes: Nodes, env: Environment, drift: str, lag: float = 0.0) -> 
     """Build the pairs of nodes; lengths and times in scaled units."""
     scaled = env.scaled
     low, high = _node_variances(nodes, env, lag)
-    moved = displacement_variance(check_drift(drift), nodes.delay[:, None], nodes.delay[None, :], scaled)
+    x, y = nodes.delay[:, None], nodes.delay[None, :]
+    moved = displacement_variance(check_drift(drift), x, y, scaled)
     clustered = nodes.of_channels([channel.clustered for channel in nodes.channels])
     common = (1 + scaled.mass_scatter2) / (8 * np.pi) * (clustered[:, None] & clustered[None, :])
-    terms = [(common, nodes.kick2[:, None] + nodes.kick2[None, :])]
+    terms = [(common, nodes.kick2[:, None] + nodes.kick2[None, :], moved)]
     shot = nodes.of_channels([(1 + c.yield_scatter**2) / c.events_per_cluster for c in nodes.channels])
     if shot.any():
         same = nodes.channel[:, None] == nodes.channel[None, :]
         kick = np.sqrt(nodes.kick2)
-        terms.append((same * shot / (8 * np.pi), (kick[:, None] - kick[None, :]) ** 2))
-    return Pairs(low, high, moved, drift, terms)
+        # one event is made by one star, which in a dissolving cluster moves straight on too
+        own = displacement_variance("isotropic", x, y, scaled) if drift == "dispersing" else moved
+        terms.append((same * shot / (8 * np.pi), (kick[:, None] - kick[None, :]) ** 2, own))
+    return Pairs(low, high, drift, terms)
 
 
 def _node_variances(nodes: Nodes, env: Environment, lag: float = 0.0) -> tuple[Array, Array]:
@@ -222,6 +224,9 @@ def _power(pairs: Pairs, k2: float) -> Array:
         / 4
         * np.where(span == 0, 1.0, -np.expm1(-span) / np.where(span == 0, 1.0, span))
     )
-    shape = buildup * np.exp(-k2 * pairs.low / 2) * damping(np.asarray(k2), pairs.moved, pairs.drift)
+    shape = buildup * np.exp(-k2 * pairs.low / 2)
     # a kernel is 8 pi times the plane's transform of this
-    return sum(8 * np.pi * factor * shape * np.exp(-k2 * kicked / 2) for factor, kicked in pairs.terms)
+    return sum(
+        8 * np.pi * factor * shape * np.exp(-k2 * kicked / 2) * damping(np.asarray(k2), moved, pairs.drift)
+        for factor, kicked, moved in pairs.terms
+    )

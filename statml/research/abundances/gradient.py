@@ -20,7 +20,7 @@ import numpy as np
 from statml.errors import InputError
 from statml.research.abundances.channels import Element
 from statml.research.abundances.correlation import CorrelationMatrix, as_matrix
-from statml.research.abundances.covariance import Pairs, nodes_of, node_pairs
+from statml.research.abundances.covariance import Pairs, node_pairs, nodes_of
 from statml.research.abundances.drift import check_drift
 from statml.research.abundances.environment import Environment
 from statml.research.abundances.kernel import bracket_slopes, check_environment
@@ -87,22 +87,23 @@ def correlation_gradient(
 
 def _node_slopes(pairs: Pairs, nodes: Nodes, env: Environment) -> list[Array]:
     """Derivatives of the covariance of all pairs of nodes, one parameter after the other."""
-    of_low = of_high = of_moved = np.zeros_like(pairs.low)
-    for factor, kicked in pairs.terms:
-        low, high, moved = bracket_slopes(pairs.low + kicked, pairs.high + kicked, pairs.moved, pairs.drift)
-        of_low, of_high, of_moved = of_low + factor * low, of_high + factor * high, of_moved + factor * moved
+    of_low = of_high = of_drift = np.zeros_like(pairs.low)
+    for factor, kicked, moved in pairs.terms:
+        slopes = bracket_slopes(pairs.low + kicked, pairs.high + kicked, moved, pairs.drift)
+        of_low, of_high = of_low + factor * slopes[0], of_high + factor * slopes[1]
+        of_drift = of_drift + factor * slopes[2] * 2 * moved
     width2 = nodes.width2[:, None] + nodes.width2[None, :]
     age = env.scaled.t_star
     both = of_low + of_high
-    slopes = [
+    found = [
         of_low * (pairs.low - width2) + of_high * (pairs.high - width2 - 4 * age),
         of_high * 8 * age,
-        of_moved * 2 * pairs.moved,
+        of_drift,
     ]
     for i in range(len(nodes.channels)):
         own = 2 * nodes.width2 * (nodes.channel == i)
-        slopes.append(both * (own[:, None] + own[None, :]))
-    return slopes
+        found.append(both * (own[:, None] + own[None, :]))
+    return found
 
 
 def _through(slope: Array, weights: Array, cov: Array, rho: Array) -> Array:

@@ -157,7 +157,7 @@ def pdf(values: Any, x: Element, env: Environment) -> Array:
     >>> grid = np.linspace(80, 105, 251)
     >>> density = pdf(grid, x, Environment.fiducial().replace(mass_scatter2=0))
     >>> float(grid[density.argmax()].round(1)), float(np.trapezoid(density, grid).round(6))
-    (91.1, 1.0)
+    (91.2, 1.0)
     """
     check_environment(env)
     points = np.asarray(values, dtype=float)

@@ -242,7 +242,7 @@ def infer_r_process(
     >>> made_up = Sample("theory itself", rho.symbols, rho.values, {})
     >>> posterior = infer_r_process(made_up, "Mg", stars=10_000)
     >>> posterior.partners
-    ('O', 'Si', 'Fe', 'Ni', 'Ba', 'Y')
+    ('O', 'Si', 'Fe', 'Ni', 'Y', 'Ba')
     """
     env = Environment.fiducial() if env is None else env
     priors = Priors() if priors is None else priors

@@ -48,9 +48,8 @@ def headline() -> list[Row]:
 
     Examples
     --------
-    >>> rows = headline()
-    >>> print(rows[0].quantity, rows[0].published, round(rows[0].ours, 4))
-    rho(O, Mg), released kernel 0.7443 0.7443
+    >>> from statml.headline import table
+    >>> print(table(headline()))  # doctest: +SKIP
     """
     rows = [*_matrices(), *_scales()]
     for part in (_stars, _r_process):
