@@ -95,6 +95,12 @@ class Posterior:
         """Log hyperparameters."""
         return self.tensor(self.kernel.theta)
 
+    def mean_params(self) -> tuple[Array, Array]:
+        """Mean and covariance of the coefficients of the mean function, intercept first, (m,) and (m, m)."""
+        to_plain = self.mean.to_plain
+        root = np.linalg.solve(self.mean_factor, to_plain.T)
+        return to_plain @ self.mean_weights, root.T @ root
+
     def condition(self, cross: Tensor, design: Tensor) -> Conditioned:
         """A linear function of the process with covariances `cross` (m, n) to the data and mean design (m, p)."""
         v = torch.linalg.solve_triangular(self.tensor(self.factor), cross.T, upper=False)

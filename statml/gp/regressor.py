@@ -22,13 +22,13 @@ from statml.compute import Device, generator, resolve_device
 from statml.errors import InputError, InputTypeError
 from statml.gp.decomposition import Decomposition, decompose
 from statml.gp.derivatives import slope_covariance, slope_marginals
+from statml.gp.hyperparameters import Search
 from statml.gp.input_moments import Moments, mixed_covariance, moments
 from statml.gp.input_noise import settle
 from statml.gp.kernels import RBF, Kernel
 from statml.gp.leave_one_out import leave_one_out
-from statml.gp.marginal_likelihood import Observations, Solved, evidence, evidence_and_gradient
+from statml.gp.marginal_likelihood import Observations, Solved, evidence
 from statml.gp.mean_function import MeanFunction
-from statml.gp.optimise import maximise
 from statml.gp.posterior import Posterior
 from statml.gp.semidefinite import SemidefiniteCovariance
 from statml.uncertainty.contract import DistributionRegressor
@@ -39,10 +39,6 @@ from statml.uncertainty.stack import CovarianceStack
 
 Array = np.ndarray
 
-# Search range of the scatter, in standard deviations of y.
-SCATTER_RANGE = (1e-5, 1e1)
-# Where the search for it begins.
-FIRST_SCATTER = 0.3
 # How far below zero rounding may take a variance that is a difference, as a share of its terms.
 ROUNDING = 1e-8
 
@@ -181,12 +177,6 @@ class GaussianProcessRegressor(DistributionRegressor):
         self._check_settings()
         measured = target_covariance(len(y), y_err, y_cov)
         stack = feature_covariance(len(y), X.shape[1], X_err, X_cov)
-        kernel = _starting_kernel(X, y) if self.kernel is None else self.kernel
-        if stack is not None and not kernel.differentiable:
-            raise InputError(
-                f"{type(self).__name__}.fit cannot use X_err with {kernel!r}, whose functions have no slope; "
-                "accepted are differentiable kernels"
-            )
         self._errors_given = measured is not None
         self._told = np.ones(len(y), bool) if measured is None else np.isfinite(measured.variance())
         if self._told.sum() < 2:
@@ -194,6 +184,12 @@ class GaussianProcessRegressor(DistributionRegressor):
                 f"n_samples={self._told.sum()} with finite errors is too few; accepted are 2 rows or more"
             )
         rows = np.flatnonzero(self._told)
+        kernel = _starting_kernel(X[rows], y[rows]) if self.kernel is None else self.kernel
+        if stack is not None and not kernel.differentiable:
+            raise InputError(
+                f"{type(self).__name__}.fit cannot use X_err with {kernel!r}, whose functions have no slope; "
+                "accepted are differentiable kernels"
+            )
         self._fit_rows(
             kernel,
             X,
@@ -221,66 +217,31 @@ class GaussianProcessRegressor(DistributionRegressor):
             torch.from_numpy(np.array(part)).to(place) for part in (X, told, _errors(measured, len(rows)))
         )
         data = Observations(points, values, errors, MeanFunction.chosen(self.mean, self.mean_prior, X))
-        spread = float(np.std(told)) or float(np.max(np.abs(told))) or 1.0
-        rng = generator(self.random_state)
-        state: dict[str, Any] = {"kernel": kernel, "scatter": None, "restarts": int(self.restarts)}
+        search = Search(
+            kernel,
+            None if isinstance(self.scatter, str) else float(self.scatter),
+            float(np.std(told)) or float(np.max(np.abs(told))) or 1.0,
+            self.optimise,
+            int(self.restarts),
+            generator(self.random_state),
+        )
 
         def fit_with(variance: Array) -> tuple[Posterior, Solved]:
             noisy = data.with_errors(torch.from_numpy(variance).to(place)) if stack is not None else data
-            found, scatter, values = self._search(
-                state["kernel"], noisy, spread, state["scatter"], state["restarts"], rng
-            )
-            if state["scatter"] is None:
-                self.log_evidences_ = values
-            # Later rounds start where the last one ended.
-            state.update(kernel=found, scatter=scatter, restarts=0)
-            solved = evidence(found, noisy, torch.from_numpy(found.theta).to(place), scatter)
-            return Posterior.of(found, data.mean, data.X, solved), solved
+            self.kernel_, self.scatter_ = search(noisy)
+            theta = torch.from_numpy(self.kernel_.theta).to(place)
+            solved = evidence(self.kernel_, noisy, theta, self.scatter_)
+            return Posterior.of(self.kernel_, data.mean, data.X, solved), solved
 
         if stack is None:
-            self._posterior, solved = fit_with(np.zeros(len(rows)))
-            self.n_input_rounds_ = 0
+            (self._posterior, solved), self.n_input_rounds_ = fit_with(np.zeros(len(rows))), 0
         else:
             (self._posterior, solved), variance, self.n_input_rounds_ = settle(fit_with, X, stack)
             self.input_variance_[rows] = variance
-        self.kernel_, self.scatter_ = state["kernel"], float(state["scatter"])
+        assert search.values is not None
+        self.log_evidences_ = search.values
         self.log_evidence_, self.jitter_ = solved.log_evidence, solved.jitter
-        to_plain = data.mean.to_plain
-        self.mean_params_ = to_plain @ self._posterior.mean_weights
-        root = np.linalg.solve(self._posterior.mean_factor, to_plain.T)
-        self.mean_params_cov_ = root.T @ root
-
-    def _search(
-        self,
-        kernel: Kernel,
-        data: Observations,
-        spread: float,
-        scatter: float | None,
-        restarts: int,
-        rng: np.random.Generator,
-    ) -> tuple[Kernel, float, Array]:
-        """The hyperparameters and the scatter that maximise the evidence, and its value from each start."""
-        fitted = isinstance(self.scatter, str)
-        if not self.optimise or (len(kernel.theta) == 0 and not fitted):
-            value = float(self.scatter) if not fitted else np.nan
-            at = evidence(kernel, data, torch.from_numpy(kernel.theta).to(data.X.device), value)
-            return kernel, value, np.array([at.log_evidence])
-        start, bounds = kernel.theta, kernel.bounds
-        if fitted:
-            first = FIRST_SCATTER * spread if scatter is None else scatter
-            start = np.append(start, np.log(first))
-            bounds = np.vstack([bounds, np.log(spread * np.array(SCATTER_RANGE))])
-
-        def value_and_gradient(point: Array) -> tuple[float, Array]:
-            theta = point[: len(kernel.theta)]
-            with np.errstate(divide="ignore"):
-                log_scatter = point[-1] if fitted else float(np.log(self.scatter))
-            value, gradient = evidence_and_gradient(kernel, data, theta, log_scatter)
-            return value, gradient[: len(point)]
-
-        best = maximise(value_and_gradient, start, bounds, restarts=restarts, rng=rng)
-        found = kernel.with_theta(best.point[: len(kernel.theta)])
-        return found, float(np.exp(best.point[-1])) if fitted else float(self.scatter), best.values
+        self.mean_params_, self.mean_params_cov_ = self._posterior.mean_params()
 
     def _check_settings(self) -> None:
         if self.kernel is not None and not isinstance(self.kernel, Kernel):
