@@ -96,6 +96,14 @@ def _mixture(quick: bool) -> dict[str, Any]:
     return mixture.benchmark([1_000, 10_000, 100_000], 5, 10, 3)
 
 
+def _gp_dense(quick: bool) -> dict[str, Any]:
+    from benchmarks import gp_dense
+
+    if quick:
+        return gp_dense.benchmark([200, 500], 3)
+    return gp_dense.benchmark([500, 1_000, 2_000, 5_000], 3)
+
+
 FAMILIES: dict[str, Callable[[bool], dict[str, Any]]] = {
     "regression": _regression,
     "gls": _gls,
@@ -107,6 +115,7 @@ FAMILIES: dict[str, Callable[[bool], dict[str, Any]]] = {
     "decomposition": _decomposition,
     "mixture": _mixture,
     "two_point": _two_point,
+    "gp_dense": _gp_dense,
 }
 
 

@@ -21,6 +21,7 @@ COLOURS = {
     "hyperfit": "#e0a030",
     "astroML": "#c8553d",
     "treecorr": "#c8553d",
+    "gpytorch": "#c8553d",
 }
 
 

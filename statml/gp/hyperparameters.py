@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 
 from statml.gp.kernels.base import Kernel
-from statml.gp.marginal_likelihood import Observations, evidence, evidence_and_gradient
+from statml.gp.marginal_likelihood import Observations, evidence_and_gradient
 from statml.gp.optimise import maximise
 
 Array = np.ndarray
@@ -36,8 +35,8 @@ class Search:
     restarts : int
         Further starts of the first search; later ones have none.
     rng : Generator
-    values : array
-        The evidence that the first search found from each start.
+    values : array or None
+        The evidence that the first search found from each start; None without a search.
     """
 
     kernel: Kernel
@@ -56,8 +55,6 @@ class Search:
         """Kernel and scatter of largest evidence."""
         k, fitted = len(self.kernel.theta), self.scatter is None
         if not self.optimise or k + fitted == 0:
-            theta = torch.from_numpy(self.kernel.theta).to(data.X.device)
-            self._keep(np.array([evidence(self.kernel, data, theta, self._found).log_evidence]))
             return self.kernel, self._found
         start, bounds = self.kernel.theta, self.kernel.bounds
         if fitted:
@@ -75,8 +72,5 @@ class Search:
         best = maximise(value_and_gradient, start, bounds, restarts=restarts, rng=self.rng)
         self.kernel = self.kernel.with_theta(best.point[:k])
         self._found = float(np.exp(best.point[-1])) if fitted else self._found
-        self._keep(best.values)
+        self.values = best.values if self.values is None else self.values
         return self.kernel, self._found
-
-    def _keep(self, values: Array) -> None:
-        self.values = values if self.values is None else self.values

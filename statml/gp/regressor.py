@@ -238,9 +238,8 @@ class GaussianProcessRegressor(DistributionRegressor):
         else:
             (self._posterior, solved), variance, self.n_input_rounds_ = settle(fit_with, X, stack)
             self.input_variance_[rows] = variance
-        assert search.values is not None
-        self.log_evidences_ = search.values
         self.log_evidence_, self.jitter_ = solved.log_evidence, solved.jitter
+        self.log_evidences_ = np.array([solved.log_evidence]) if search.values is None else search.values
         self.mean_params_, self.mean_params_cov_ = self._posterior.mean_params()
 
     def _check_settings(self) -> None:
