@@ -75,16 +75,16 @@ def expectation_propagation(
     """
     K = covariance
     sites = Sites(torch.zeros_like(sign), torch.zeros_like(sign)) if start is None else start
-    damping, previous = 1.0, float("inf")
+    damping, previous = 1.0, torch.zeros(2 * len(sign), dtype=K.dtype, device=K.device)
     converged, sweeps = False, 0
     while not converged and sweeps < MAX_SWEEPS:
         sweeps += 1
         mean, variance = _marginals(K, sites)[:2]
         new = _renewed(sign, link, sites, mean, variance)
-        change = _distance(new, sites, variance)
-        # Shorter steps where the sites overshoot, longer ones again where they settle.
-        damping = max(0.7 * damping, LEAST_DAMPING) if change > previous else min(1.05 * damping, 1.0)
-        previous, converged = change, change <= SITE_TOLERANCE
+        change = _change(new, sites, variance)
+        # Shorter steps where the sites swing back and forth, longer ones again where they do not.
+        damping = max(0.7 * damping, LEAST_DAMPING) if change @ previous < 0 else min(1.1 * damping, 1.0)
+        previous, converged = change, float(change.abs().max()) <= SITE_TOLERANCE
         sites = Sites(sites.tau + damping * (new.tau - sites.tau), sites.nu + damping * (new.nu - sites.nu))
     return _posterior(K, sign, link, sites, sweeps, converged)
 
@@ -113,11 +113,9 @@ def _renewed(sign: Tensor, link: Link, sites: Sites, mean: Tensor, variance: Ten
     return Sites(torch.clamp(-z.second / share, min=0.0), (z.first - m * z.second) / share)
 
 
-def _distance(new: Sites, old: Sites, variance: Tensor) -> float:
-    """The largest change of a site, in standard deviations of its f."""
-    spread = torch.sqrt(variance)
-    by_tau = torch.max(torch.abs(new.tau - old.tau) * variance)
-    return float(torch.maximum(by_tau, torch.max(torch.abs(new.nu - old.nu) * spread)))
+def _change(new: Sites, old: Sites, variance: Tensor) -> Tensor:
+    """How the sites change, in standard deviations of their f, (2 n,)."""
+    return torch.cat([(new.tau - old.tau) * variance, (new.nu - old.nu) * torch.sqrt(variance)])
 
 
 def _posterior(
