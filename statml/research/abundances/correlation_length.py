@@ -9,8 +9,8 @@ One field of some correlation lengths says little about its correlation length: 
 longer goes into the mean. The posterior is a factor of two or three wide, and reaches to the prior where the field is too
 small: `CorrelationLength.width_over_prior` says how much was learned.
 
-Three ways to the same posterior: weighted draws of a proposal that learns (the default: a tenth of a second, and nothing to
-tune); NUTS (`statml.sampling`); PyMC, for those who want to go on with its model.
+Three ways to the same posterior: weighted draws with the dilution integrated exactly (the default: a tenth of a second,
+nothing to tune); NUTS (`statml.sampling`); PyMC, for those who want to go on with its model.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from astropy import units as u
 
 from statml.compute import generator
 from statml.errors import InputError, InputTypeError
-from statml.research.abundances.correlation_importance import adaptive_importance
+from statml.research.abundances.correlation_importance import weighted_draws
 from statml.research.abundances.correlation_model import Expected, Window
 from statml.research.abundances.correlation_prior import NAMES, CorrelationPrior
 from statml.research.abundances.dimensions import LENGTH, magnitudes
@@ -210,10 +210,23 @@ def fit_correlation_length(
     data = Data(
         values,
         _precision(cov, err, realisations, len(values)),
-        Expected.at(separations, window),
+        Expected.known_mean(separations) if window is None else Expected.within(window),
         chosen if beam is None else replace(chosen, beam=beam),
     )
     return _method(method)(data, generator(rng))
+
+
+def _check_window(window: Any, separations: Array) -> None:
+    if not isinstance(window, Window):
+        raise InputTypeError(
+            f"window is {window!r}; accepted is a Window, such as Window.of_grid(weights, pixel, edges)"
+        )
+    low, high = window.edges[:-1], window.edges[1:]
+    if len(low) != len(separations) or not np.all((separations > low) & (separations <= high)):
+        raise InputError(
+            f"sep has {len(separations)} values, not one in each of the {len(low)} bins of the window; accepted are "
+            "a correlation function and a window of the same edges"
+        )
 
 
 def _precision(cov: Any, err: Any, realisations: int | None, k: int) -> Array:
@@ -241,15 +254,9 @@ def _precision(cov: Any, err: Any, realisations: int | None, k: int) -> Array:
 
 
 def _by_importance(data: Data, rng: np.random.Generator) -> CorrelationLength:
-    parameters = len(NAMES) if data.prior.beam_pc is not None else len(NAMES) - 1
-
-    def values(u: Array) -> Array:
-        return data.prior.draws(np.concatenate([u, np.zeros((len(u), len(NAMES) - parameters))], axis=1))
-
-    found = adaptive_importance(lambda u: -0.5 * data.chi2(values(u)), parameters, rng)
-    draws = values(found.draws)
-    weighted = WeightedDraws(draws, found.log_weights, len(draws))
-    return CorrelationLength(weighted, data.prior, float(data.chi2(draws).min()), len(data.xi), "importance")
+    weighted = weighted_draws(data, rng)
+    least = float(data.chi2(weighted.draws[np.argsort(weighted.log_weights)[-200:]]).min())
+    return CorrelationLength(weighted, data.prior, least, len(data.xi), "importance")
 
 
 def _by_nuts(data: Data, rng: np.random.Generator) -> CorrelationLength:

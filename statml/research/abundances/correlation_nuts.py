@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from statml.research.abundances.correlation_length import Data
 
 Array = np.ndarray
+ARRAYS = ("squared", "over", "own", "over_0")
 
 
 def run(data: Data, chains: int, warmup: int, draws: int, rng: np.random.Generator) -> Chain:
@@ -46,13 +47,8 @@ def log_posterior(data: Data) -> Any:
     """Log density of parameters (..., 3 or 4) in torch, up to a constant."""
     import torch
 
-    expected = replace(
-        data.expected,
-        **{
-            name: torch.as_tensor(getattr(data.expected, name))
-            for name in ("squared", "window_squared", "share")
-        },
-    )
+    arrays = {name: torch.as_tensor(getattr(data.expected, name)) for name in ARRAYS}
+    expected = replace(data.expected, **arrays)  # type: ignore[arg-type]
     xi, precision = torch.as_tensor(data.xi), torch.as_tensor(data.precision)
     functions = Functions(torch_exp1(), torch.log)
 

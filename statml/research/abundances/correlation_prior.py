@@ -80,7 +80,7 @@ class CorrelationPrior:
     @classmethod
     def around(cls, separations: Array, window: Window | None) -> CorrelationPrior:
         """Wide priors: widths up to the longest separation (pc), lengths from the shortest to the largest in the window."""
-        longest = separations.max() if window is None else window.separation.to_value(LENGTH).max()
+        longest = separations.max() if window is None else window.separation.max()
         return cls(
             (0 * u.pc, separations.max() * LENGTH),
             (separations.min() * LENGTH, max(longest, separations.max()) * LENGTH),

@@ -30,11 +30,11 @@ def build_model(data: Data) -> Any:
         sigma_inj, ln_kappa_t, dilution = (pm.Uniform(name, *limits[name]) for name in NAMES[:3])
         variance = sigma_inj**2
         if data.prior.beam_pc is not None:
-            mean, error = data.prior.beam_pc
-            variance = variance + pm.TruncatedNormal("beam", mu=mean, sigma=error, lower=0) ** 2
+            mean, spread = data.prior.beam_pc
+            variance = variance + pm.TruncatedNormal("beam", mu=mean, sigma=spread, lower=0) ** 2
         # Parameters (1,) beside separations (k,).
-        columns = [pt.atleast_1d(value) for value in (variance, pt.exp(ln_kappa_t), dilution)]
-        off = data.expected(*columns, Functions(pytensor_exp1(), pt.log)) - data.xi
+        variance, kappa_t, diluted = (pt.atleast_1d(x) for x in (variance, pt.exp(ln_kappa_t), dilution))
+        off = data.expected(variance, kappa_t, diluted, Functions(pytensor_exp1(), pt.log)) - data.xi
         pm.Potential("likelihood", -0.5 * pt.dot(off, pt.dot(data.precision, off)))
     return model
 

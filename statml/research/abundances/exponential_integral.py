@@ -59,8 +59,8 @@ def pytensor_exp1() -> Any:
     class Exp1(Op):
         __props__ = ()
 
-        def make_node(self, z: Any) -> Any:
-            z = pt.as_tensor_variable(z)
+        def make_node(self, *inputs: Any) -> Any:
+            (z,) = map(pt.as_tensor_variable, inputs)
             return Apply(self, [z], [z.type()])
 
         def perform(self, node: Any, inputs: Any, outputs: Any) -> None:

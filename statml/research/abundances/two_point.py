@@ -123,7 +123,7 @@ def two_point(
         _variance(values, weight),
         dilution,
         cov,
-        Window.of_points(places * LENGTH, weight),
+        Window.of_points(places * LENGTH, edges * LENGTH, weight),
     )
 
 
