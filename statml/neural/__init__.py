@@ -7,6 +7,7 @@ from statml.errors import MissingExtraError
 if find_spec("torch") is None:
     raise MissingExtraError("statml.neural needs torch: pip install 'statml[neural]'")
 
+from statml.neural.autoencoder import Autoencoder, VariationalAutoencoder
 from statml.neural.backpropagation import TeachingMLP
 from statml.neural.checkpoint import Checkpoint
 from statml.neural.conditional_flow import ConditionalFlow
@@ -19,6 +20,7 @@ from statml.neural.mlp import MLPRegressor
 from statml.neural.training import History, Training, isolated_random, train
 
 __all__ = [
+    "Autoencoder",
     "Checkpoint",
     "ConditionalFlow",
     "DeepEnsemble",
@@ -30,6 +32,7 @@ __all__ = [
     "MixtureDensityNetwork",
     "TeachingMLP",
     "Training",
+    "VariationalAutoencoder",
     "isolated_random",
     "train",
 ]

@@ -275,14 +275,23 @@ def spread_inputs(x: Array, factors: Array, draws: int) -> Array:
 
     The points come in pairs e and -e, so that what is linear in them cancels exactly.
     """
-    d, half = x.shape[1], (draws + 1) // 2
-    normal = stats.norm.ppf(np.clip(_sobol(half, d, seed=0), 1e-6, 1 - 1e-6))
-    normal = np.concatenate([normal, -normal])[:draws]
-    # Their second moment is that of a standard normal in every direction of x.
-    normal /= np.sqrt(np.mean(normal**2, axis=0))
+    d, normal = x.shape[1], even_normals(draws, x.shape[1])
     if factors.ndim == 2:
         return (x[:, None, :] + factors[:, None, :] * normal).reshape(-1, d)
     return (x[:, None, :] + np.einsum("ndr,mr->nmd", factors, normal)).reshape(-1, d)
+
+
+def even_normals(count: int, d: int, seed: int = 0) -> Array:
+    """Standard normals that fill space evenly, in pairs e and -e, of mean square 1; shape (count, d).
+
+    Examples
+    --------
+    >>> float(np.mean(even_normals(8, 2) ** 2).round(6))
+    1.0
+    """
+    half = stats.norm.ppf(np.clip(_sobol((count + 1) // 2, d, seed), 1e-6, 1 - 1e-6))
+    normal = np.concatenate([half, -half])[:count]
+    return normal / np.sqrt(np.mean(normal**2, axis=0))
 
 
 @cache

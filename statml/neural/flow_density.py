@@ -181,7 +181,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         check_is_fitted(self)
         return self.flow_.sample(n_samples, rng=rng).numpy()
 
-    def transform(self, X: Any) -> Array:
+    def to_normal(self, X: Any) -> Array:
         """The z that each row stands for, shape (n, d): standard normal for rows from the density."""
         with torch.no_grad():
             return self.flow_(torch.from_numpy(self._rows(X)))[0].numpy()

@@ -2,11 +2,20 @@
 
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from statml.neural import ConditionalFlow, FlowDensity, MixtureDensityNetwork, Training
+from statml.neural import (
+    Autoencoder,
+    ConditionalFlow,
+    FlowDensity,
+    MixtureDensityNetwork,
+    Training,
+    VariationalAutoencoder,
+)
 
 SHORT = Training(epochs=15, batch_size=64, learning_rate=0.05)
 ESTIMATORS = [
     MixtureDensityNetwork(2, hidden=(16,), training=SHORT, random_state=0),
+    Autoencoder(1, hidden=(4,), training=Training(epochs=2), random_state=0),
+    VariationalAutoencoder(1, hidden=(4,), training=Training(epochs=2), random_state=0),
     FlowDensity(layers=1, hidden=(8,), training=Training(epochs=2), random_state=0),
     ConditionalFlow(bins=4, hidden=(16,), training=SHORT, random_state=0),
 ]

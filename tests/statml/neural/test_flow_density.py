@@ -46,7 +46,7 @@ def test_a_trained_flow_integrates_to_one_and_inverts(fitted):
     density = np.exp(fitted.score_samples(grid)).reshape(241, 641)
     assert_allclose(np.trapezoid(np.trapezoid(density, edge1), edge0), 1.0, atol=1e-3)
     X, _ = banana(500, 3)
-    z = torch.from_numpy(fitted.transform(X))
+    z = torch.from_numpy(fitted.to_normal(X))
     with torch.no_grad():
         assert_allclose(fitted.flow_.inverse(z).numpy(), X, atol=1e-10)
         single = fitted.flow_.float()
