@@ -96,12 +96,36 @@ def _mixture(quick: bool) -> dict[str, Any]:
     return mixture.benchmark([1_000, 10_000, 100_000], 5, 10, 3)
 
 
+def _xp_labels(quick: bool) -> dict[str, Any]:
+    from benchmarks import xp_labels
+
+    if quick:
+        return xp_labels.benchmark(members=1, splits=2, name="gaia_xp")
+    return xp_labels.benchmark()
+
+
+def _state_space(quick: bool) -> dict[str, Any]:
+    from benchmarks import state_space
+
+    if quick:
+        return state_space.benchmark([300, 3_000], [100], 3, 50)
+    return state_space.benchmark([1_000, 10_000, 100_000, 1_000_000], [100, 1_000], 7)
+
+
 def _gp_dense(quick: bool) -> dict[str, Any]:
     from benchmarks import gp_dense
 
     if quick:
         return gp_dense.benchmark([200, 500], 3)
     return gp_dense.benchmark([500, 1_000, 2_000, 5_000], 3)
+
+
+def _abundances(quick: bool) -> dict[str, Any]:
+    from benchmarks import abundances
+
+    if quick:
+        return abundances.benchmark([5, 12], 3)
+    return abundances.benchmark([5, 10, 20, 42], 15)
 
 
 FAMILIES: dict[str, Callable[[bool], dict[str, Any]]] = {
@@ -115,7 +139,10 @@ FAMILIES: dict[str, Callable[[bool], dict[str, Any]]] = {
     "decomposition": _decomposition,
     "mixture": _mixture,
     "two_point": _two_point,
+    "abundances": _abundances,
     "gp_dense": _gp_dense,
+    "state_space": _state_space,
+    "xp_labels": _xp_labels,
 }
 
 
@@ -129,10 +156,22 @@ def _layout(name: str) -> tuple[Callable[[dict[str, Any]], str], Callable[[dict[
         from benchmarks import decomposition
 
         return decomposition.tables, report.draw
+    if name == "state_space":
+        from benchmarks import state_space
+
+        return state_space.tables, state_space.draw
+    if name == "abundances":
+        from benchmarks import abundances
+
+        return abundances.tables, report.draw
     if name == "sampling":
         from benchmarks import sampling
 
         return sampling.tables, sampling.draw
+    if name == "xp_labels":
+        from benchmarks import xp_labels
+
+        return xp_labels.tables, xp_labels.draw
     return report.tables, report.draw
 
 

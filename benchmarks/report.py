@@ -21,7 +21,9 @@ COLOURS = {
     "hyperfit": "#e0a030",
     "astroML": "#c8553d",
     "treecorr": "#c8553d",
+    "torch": "#c8553d",
     "gpytorch": "#c8553d",
+    "celerite2": "#c8553d",
 }
 
 

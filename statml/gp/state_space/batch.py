@@ -14,10 +14,9 @@ from numba import njit
 
 from statml.errors import InputError
 from statml.gp.kernels import Kernel
-from statml.gp.state_space.forms import blocks
-from statml.gp.state_space.likelihood import LOG_2PI, Sampling, SingularError, Terms, singular_below
+from statml.gp.state_space.likelihood import LOG_2PI, BlockFilter, Sampling, SingularError, Terms
 from statml.gp.state_space.series import Series, as_times
-from statml.gp.state_space.unrolled import MOST_STATES, compiled_filter, kept_size
+from statml.gp.state_space.unrolled import compiled_filter, kept_size
 
 Array = np.ndarray
 
@@ -37,23 +36,24 @@ def batch_log_likelihood(
         Threads.
     """
     t, y, noise, offsets = _end_to_end(curves)
-    theta = torch.tensor(kernel.theta)
-    parts = blocks(kernel, theta)
-    if not parts or sum(part.order for part in parts) > MOST_STATES:
-        return _one_by_one(kernel, theta, t, y - mean, noise + extra, offsets)
-    parts = sorted(parts, key=lambda part: part.order)
-    white = float(kernel.independent_variance(torch.zeros(1, 1, dtype=torch.float64), theta))
-    orders = tuple(part.order for part in parts)
-    rows = np.array([[float(part.variance), float(part.decay), float(part.frequency)] for part in parts])
-    kinds = np.array([part.kind for part in parts])
-    loop = _compiled_loop(orders)
+    found = BlockFilter.of(kernel)
+    if found is None:
+        return _one_by_one(kernel, torch.tensor(kernel.theta), t, y - mean, noise + extra, offsets)
+    loop = _compiled_loop(found.orders)
     values = np.empty(len(curves))
-    lowest = singular_below(float(np.sum(rows[:, 0])))
-    y, noise = y - mean, noise + (white + extra)
-    columns = np.ascontiguousarray(rows.T)
+    y, noise = y - mean, noise + (found.white + extra)
 
     def work(some: slice) -> None:
-        loop(t, y, noise, offsets[some.start : some.stop + 1], kinds, *columns, lowest, values[some])
+        loop(
+            t,
+            y,
+            noise,
+            offsets[some.start : some.stop + 1],
+            found.kinds,
+            *found.rows,
+            found.lowest,
+            values[some],
+        )
 
     bounds = np.linspace(0, len(curves), max(n_jobs, 1) + 1).astype(int)
     slices = [slice(int(a), int(b)) for a, b in pairwise(bounds) if b > a]

@@ -28,6 +28,8 @@ from numba.extending import intrinsic
 FIRST_ORDER, UNDERDAMPED, CRITICAL, OVERDAMPED = 0, 1, 2, 3
 # |k| / w^2 below which C and S are summed as series in k: dS/dk is 0/0 at k = 0.
 NEARLY_CRITICAL = 1e-3
+# |k| dt^2 below which differences are replaced by series.
+SHORT = 0.25
 # Beyond this many radians three parts of pi/2 no longer reduce an angle to all its digits.
 LARGEST_ANGLE = 1e5
 # e^-708 is the smallest exponential that is not denormal.
@@ -115,6 +117,31 @@ def _sin_cos(x):  # type: ignore[no-untyped-def]
     return sine, cosine
 
 
+@njit(inline="always")
+def _sine_series(z):  # type: ignore[no-untyped-def]
+    """S / dt as a series in z = k dt^2, for |z| < 1 / 4."""
+    total = 1.0 / 1307674368000.0
+    total = 1.0 / 6227020800.0 - z * total
+    total = 1.0 / 39916800.0 - z * total
+    total = 1.0 / 362880.0 - z * total
+    total = 1.0 / 5040.0 - z * total
+    total = 1.0 / 120.0 - z * total
+    total = 1.0 / 6.0 - z * total
+    return 1.0 - z * total
+
+
+@njit(inline="always")
+def _slope_series(z):  # type: ignore[no-untyped-def]
+    """dS/dk / dt^3 as a series in z = k dt^2, for |z| < 1 / 4."""
+    total = 7.0 / 1307674368000.0
+    total = 6.0 / 6227020800.0 - z * total
+    total = 5.0 / 39916800.0 - z * total
+    total = 4.0 / 362880.0 - z * total
+    total = 3.0 / 5040.0 - z * total
+    total = 2.0 / 120.0 - z * total
+    return z * total - 1.0 / 6.0
+
+
 @njit(**OPTIONS)
 def transitions(steps, kind, decay, stiffness, p, s):  # type: ignore[no-untyped-def]
     """Fill p and s (see the module) for every step.
@@ -170,7 +197,11 @@ def transitions(steps, kind, decay, stiffness, p, s):  # type: ignore[no-untyped
             e_slow = _exp(-min(slow * steps[i], LONGEST_DECAY))
             e_fast = _exp(-min(fast * steps[i], LONGEST_DECAY))
             p[i] = 0.5 * (e_slow + e_fast)
-            s[i] = 0.5 * (e_slow - e_fast) / root
+            # The difference of two numbers near 1 would lose the digits of a short step.
+            z = stiffness * steps[i] * steps[i]
+            e = _exp(-min(decay * steps[i], LONGEST_DECAY))
+            near = e * steps[i] * _sine_series(max(z, -SHORT))
+            s[i] = near if z > -SHORT else 0.5 * (e_slow - e_fast) / root
 
 
 @njit(**OPTIONS)
@@ -187,4 +218,8 @@ def stiffness_slopes(steps, kind, decay, stiffness, p, s, slopes):  # type: igno
             slopes[i] = -_exp(-decay * dt) * total * dt * dt * dt
     elif kind != FIRST_ORDER:
         for i in range(len(steps)):
-            slopes[i] = (steps[i] * p[i] - s[i]) / (2 * stiffness)
+            dt = steps[i]
+            z = stiffness * dt * dt
+            e = _exp(-min(decay * dt, LONGEST_DECAY))
+            near = e * dt * dt * dt * _slope_series(min(max(z, -SHORT), SHORT))
+            slopes[i] = near if abs(z) < SHORT else (dt * p[i] - s[i]) / (2 * stiffness)

@@ -24,7 +24,7 @@ from statml.gp.kernels import Kernel, Matern32
 from statml.gp.state_space.batch import batch_log_likelihood
 from statml.gp.state_space.evidence import Constants, fit_constants, log_evidence
 from statml.gp.state_space.forms import kernel_is_open, time_feature
-from statml.gp.state_space.likelihood import Terms
+from statml.gp.state_space.likelihood import BlockFilter, Terms
 from statml.gp.state_space.prediction import Together, draw_posterior, draw_prior, predict, together
 from statml.gp.state_space.search import Model, Search
 from statml.gp.state_space.series import (
@@ -201,10 +201,10 @@ class StateSpaceGP(DistributionRegressor):
         feature_covariance(X.shape[0], X.shape[1], X_err, X_cov)  # a wrong one is named before it is refused
         refuse_arguments(self, "fit", self.fit_refuses, **errors)
         self._feature = time_feature(Matern32() if self.kernel is None else self.kernel, X.shape[1])
-        t = X[:, self._feature]
+        t = X[:, self._feature].copy()
         series = Series.of(
             t,
-            y,
+            y.copy(),
             y_err,
             y_cov,
             bands=as_bands(bands, len(t), self.loadings),
@@ -304,9 +304,15 @@ class StateSpaceGP(DistributionRegressor):
             bands=as_bands(bands, len(t), self.loadings),
             exposure=self._exposure(exposure, len(t)),
         )
-        data = series.data(self.mean, self._band_count())
         model = self._model(series)
         scan = resolve_device(self.device) == "cuda"
+        if not scan and series.is_plain and not isinstance(self.mean, str):
+            found = BlockFilter.of(model.kernel)
+            if found is not None:  # nothing but numbers
+                return found.log_likelihood(
+                    series.t, series.y - self._known_mean(), series.noise + model.scatter**2
+                )
+        data = series.data(self.mean, self._band_count())
         if scan:
             data = data.to("cuda")
         place = data.y.device

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from statml.errors import InputError
-from statml.gp.kernels import Kernel
+from statml.gp.kernels import Kernel, White
 from statml.gp.state_space.chain import Chain, chain, exposed_chain
-from statml.gp.state_space.forms import Block, Form, blocks, form
+from statml.gp.state_space.forms import Block, Form, blocks, form, leaves
 from statml.gp.state_space.recursion import filter_backward, filter_forward
 from statml.gp.state_space.scan import scan_terms
 from statml.gp.state_space.unrolled import CHUNK, MOST_STATES, compiled_filter, kept_size
@@ -79,10 +79,11 @@ class Terms:
         plain = sampling.exposure is None and sampling.bands is None and not scan
         self.chain: Chain | None = None
         self.blocks: list[Block] = []
+        self.white: Tensor | None
         if plain and parts and sum(part.order for part in parts) <= MOST_STATES:
             # first-order blocks first, so that there are fewer functions to compile
             self.blocks = sorted(parts, key=lambda part: part.order)
-            self.white = _white(kernel, theta)
+            self.white = _white(kernel, theta) if _may_be_white(kernel) else None
         else:
             found = form(kernel, theta)
             self.white = found.white
@@ -101,7 +102,7 @@ class Terms:
         SingularError
             K is not positive definite.
         """
-        noise = noise + self.white
+        noise = noise if self.white is None else noise + self.white
         if self.chain is not None:
             m = len(self.chain.A)
             y = torch.zeros(m, dtype=y.dtype, device=y.device).index_put((self.chain.at,), y)
@@ -114,14 +115,57 @@ class Terms:
                 _refuse_singular(smallest.item(), variance.item(), logdet.item())
                 return logdet, quadratic
             return _ChainTerms.apply(y, noise, self.chain.A, self.chain.Q, self.chain.h)
-        finite = torch.isfinite(noise)
         t = self.t
-        if not bool(finite.all()):
+        if not math.isfinite(noise.sum().item()):
+            finite = torch.isfinite(noise)
             t, y, noise = t[finite], y[finite], noise[finite]
         rows = torch.stack([torch.stack([b.variance, b.decay, b.frequency]) for b in self.blocks])
         orders = tuple(block.order for block in self.blocks)
         kinds = np.array([block.kind for block in self.blocks])
         return _BlockTerms.apply(t, y, noise, rows, orders, kinds)
+
+
+@dataclass(frozen=True)
+class BlockFilter:
+    """A kernel as arguments of the compiled filter, with its white variance."""
+
+    orders: tuple[int, ...]
+    kinds: Array
+    rows: Array
+    white: float
+
+    @classmethod
+    def of(cls, kernel: Kernel) -> BlockFilter | None:
+        """None where the kernel is no sum of blocks, or one of too many states."""
+        parts = blocks(kernel, kernel.theta)
+        if not parts or sum(part.order for part in parts) > MOST_STATES:
+            return None
+        parts = sorted(parts, key=lambda part: part.order)
+        return cls(
+            tuple(part.order for part in parts),
+            np.array([part.kind for part in parts]),
+            np.array([[part.variance, part.decay, part.frequency] for part in parts]).T.copy(),
+            _white(kernel, torch.from_numpy(kernel.theta)).item() if _may_be_white(kernel) else 0.0,
+        )
+
+    @property
+    def lowest(self) -> float:
+        """Below this the variance of a value given the others is rounding."""
+        return singular_below(float(np.sum(self.rows[0])))
+
+    def log_likelihood(self, t: Array, y: Array, noise: Array) -> float:
+        """Of a sorted series whose errors are finite, without derivatives."""
+        noise = noise + self.white if self.white else noise
+        kept = np.empty((0, kept_size(self.orders)))
+        function = compiled_filter(self.orders)[0]
+        logdet, quadratic, smallest = function(t, y, noise, self.kinds, *self.rows, kept)
+        if not (smallest > self.lowest and math.isfinite(logdet)):
+            raise SingularError
+        return -0.5 * (logdet + quadratic + len(t) * LOG_2PI)
+
+
+def _may_be_white(kernel: Kernel) -> bool:
+    return any(isinstance(leaf, White) for leaf in leaves(kernel))
 
 
 def build_chain(found: Form, sampling: Sampling, factor: Tensor | None) -> Chain:

@@ -58,8 +58,10 @@ class Series:
                     "or GaussianProcessRegressor"
                 )
         noise = np.zeros(len(y)) if covariance is None else covariance.variance()
-        if not np.isfinite(noise).any():
+        if not np.isfinite(noise.sum()) and not np.isfinite(noise).any():
             raise InputError("y_err is infinite everywhere; accepted are some finite errors")
+        if np.all(t[1:] >= t[:-1]):
+            return cls(t, y, noise, bands, exposure)
         order = np.argsort(t, kind="stable")
         return cls(
             t[order],
@@ -68,6 +70,11 @@ class Series:
             None if bands is None else bands[order],
             None if exposure is None else exposure[order],
         )
+
+    @property
+    def is_plain(self) -> bool:
+        """One band, values at an instant, finite errors."""
+        return self.bands is None and self.exposure is None and bool(np.isfinite(self.noise.sum()))
 
     @property
     def spread(self) -> float:
@@ -107,7 +114,7 @@ def as_times(name: str, value: Any) -> Array:
         array = array[:, 0]
     if array.ndim != 1 or len(array) == 0:
         raise InputError(f"{name} has shape {array.shape}; accepted is (n,) with n > 0")
-    if not np.all(np.isfinite(array)):
+    if not np.isfinite(array.sum()) and not np.all(np.isfinite(array)):
         raise InputError(f"{name} contains NaN or inf; accepted are finite values")
     return array
 
