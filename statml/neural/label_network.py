@@ -14,7 +14,7 @@ Source: Nix & Weigend (1994); Seitzer et al. (2022), arXiv:2203.09168, for beta;
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from statml.neural.conditional_density import ConditionalDensity, drawn_errors
 from statml.neural.training import isolated_random
-from statml.uncertainty.mixtures import GaussianMixture, student_as_normals
+from statml.uncertainty.mixtures import GaussianMixture
 from statml.uncertainty.parametric import Gaussian
 
 Array = np.ndarray
@@ -46,11 +46,12 @@ class Tails:
         """Student's t with `df` degrees of freedom; None for normal scatter."""
         if df is None:
             return cls((1.0,), (1.0,))
-        weights, precisions = student_as_normals(df)
-        # Nodes that hold neither weight nor variance cost time and nothing else.
-        kept = (weights > 1e-7) | (weights / precisions > 1e-7 * np.sum(weights / precisions))
-        weights = weights[kept] / weights[kept].sum()
-        return cls(tuple(weights.tolist()), tuple((1 / precisions[kept]).tolist()))
+        # A trapezoid sum in the log of the precision, as in `student_as_normals`, at wide steps: a likelihood that is
+        # evaluated at every training step needs a t to one part in a thousand, not to the last digit.
+        log_precision = np.arange(-24 / df - 4, 3.5, 0.75)
+        log_weights = 0.5 * df * (log_precision - np.exp(log_precision))
+        weights = np.exp(log_weights - log_weights.max())
+        return cls(tuple(weights / weights.sum()), tuple(np.exp(-log_precision)))
 
     @property
     def variance(self) -> float:
@@ -124,8 +125,8 @@ class LabelNetwork(ConditionalDensity):
         return self.densities(_columns(y), x, _columns(error))[0].sum(dim=1)
 
     @contextmanager
-    def masks(self, draws: int, seed: int) -> Iterator[Any]:
-        """Iterate over networks drawn by dropout; the masks are taken off at the end."""
+    def masks(self, draws: int, seed: int = 0) -> Iterator[Iterable[LabelNetwork]]:
+        """Networks drawn by dropout, or the whole one where `draws` is 0; the masks are taken off at the end."""
         dropouts = [layer for layer in self.features if isinstance(layer, SharedDropout)]
 
         def drawn() -> Iterator[LabelNetwork]:
@@ -136,7 +137,7 @@ class LabelNetwork(ConditionalDensity):
                 yield self
 
         try:
-            yield drawn()
+            yield drawn() if draws else [self]
         finally:
             for layer in dropouts:
                 layer.mask = None

@@ -81,9 +81,10 @@ class LastLayerLaplace(MetaEstimatorMixin, DistributionRegressor):
         InputError, InputTypeError
             The estimator is none that is accepted, or what it raises.
         """
-        network = MLPRegressor() if self.estimator is None else clone(self.estimator)
+        network = MLPRegressor() if self.estimator is None else self.estimator
         if not isinstance(network, MLPRegressor):
             raise InputTypeError(f"estimator is a {type(network).__name__}; accepted is an MLPRegressor")
+        network = clone(network)
         if network.dropout > 0 or network.likelihood != "gaussian":
             raise InputError(
                 f"estimator has dropout={network.dropout!r} and likelihood={network.likelihood!r}; accepted are "

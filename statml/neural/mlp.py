@@ -47,8 +47,8 @@ class NetworkSettings:
             value = getattr(self, name)
             if not (isinstance(value, int | float) and 0 <= value <= 1) or (name == "dropout" and value == 1):
                 raise InputError(f"{name} is {value!r}; accepted are values from 0 to 1")
-        if not isinstance(self.draws, int | np.integer) or self.draws < 1:
-            raise InputError(f"draws is {self.draws!r}; accepted is an int >= 1")
+        if not isinstance(self.draws, int | np.integer) or self.draws < 0:
+            raise InputError(f"draws is {self.draws!r}; accepted is an int >= 0")
         if not self.least_scatter > 0:
             raise InputError(f"least_scatter is {self.least_scatter!r}; accepted are values > 0")
         if self.input_limit is not None and not self.input_limit > 0:
@@ -66,9 +66,8 @@ class NetworkSettings:
 
     def _moments(self, network: LabelNetwork, x: Array, draws: int) -> tuple[Array, Array]:
         """Means and scatters, each (networks, n, draws, k), at x of shape (n * draws, d)."""
-        drawn = int(self.draws) if self.dropout > 0 else 1
         means, scatters = [], []
-        with torch.no_grad(), network.masks(drawn, seed=0) as networks:
+        with torch.no_grad(), network.masks(int(self.draws) if self.dropout > 0 else 0) as networks:
             for one in networks:
                 blocks = [
                     one(torch.from_numpy(x[low : low + BLOCK_ROWS])) for low in range(0, len(x), BLOCK_ROWS)
@@ -94,7 +93,8 @@ class MLPRegressor(NetworkSettings, DensityRegressor):
         Fraction of the units that are left out at random, after every layer. In a prediction too: each of `draws` masks
         is a network, and what they disagree about is the ``parameter`` part of the variance.
     draws : int
-        Masks of a prediction; without dropout there is one network, and no ``parameter`` part.
+        Masks of a prediction. 0 uses the whole network, dropout being for training only; then, as without dropout, there is
+        no ``parameter`` part.
     training : Training, optional
         By default at most 200 epochs, a tenth of the rows for validation, patience of 30.
     least_scatter : float

@@ -78,6 +78,12 @@ SETTINGS = {
         {
             "hidden": (8,),
             "likelihood": "student_t",
+            "training": QUICK,
+            "input_draws": 4,
+            "random_state": 0,
+        },
+        {
+            "hidden": (8,),
             "dropout": 0.1,
             "draws": 3,
             "training": QUICK,
@@ -88,9 +94,7 @@ SETTINGS = {
     "DeepEnsemble": [
         {"estimator": MLPRegressor((8,), training=QUICK, input_draws=4), "members": 2, "random_state": 0}
     ],
-    "LastLayerLaplace": [
-        {"estimator": MLPRegressor((8,), training=QUICK, input_draws=4, random_state=0)}
-    ],
+    "LastLayerLaplace": [{"estimator": MLPRegressor((8,), training=QUICK, input_draws=4, random_state=0)}],
     "MixtureDensityNetwork": [
         {"n_components": 2, "hidden": (8,), "training": QUICK, "input_draws": 4, "random_state": 0}
     ],
