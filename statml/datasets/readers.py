@@ -181,6 +181,37 @@ def _read_rr_lyrae_stripe82(found: DatasetCard, paths: list[Path]) -> Table:
     return _table(found, columns)
 
 
+def _read_rr_lyrae_light_curves(found: DatasetCard, paths: list[Path]) -> Table:
+    """Measurements of all stars and bands one below the other; missing ones are left out."""
+    import gzip
+    import tarfile
+
+    import numpy as np
+
+    lines = gzip.decompress(paths[1].read_bytes()).decode("ascii").splitlines()
+    stars = {int(line.split()[0]): line.split()[1:3] for line in lines if not line.startswith("#")}
+    pieces: list[Any] = []
+    with tarfile.open(paths[0]) as archive:
+        for member in archive.getmembers():
+            content = archive.extractfile(member) if member.name.endswith(".dat") else None
+            if content is None:
+                continue
+            star = int(Path(member.name).stem)
+            # Two coordinates, then time, magnitude and error in each of five bands.
+            rows = np.array(content.read().split(), dtype=float).reshape(-1, 17)[:, 2:].reshape(-1, 5, 3)
+            for band, values in zip("ugriz", rows.transpose(1, 0, 2)):
+                # -99.99 and errors of 99.999 stand for no measurement.
+                measured = values[(values[:, 1] > 0) & (values[:, 2] < 99)]
+                pieces.append((np.full(len(measured), star), np.full(len(measured), band), measured))
+    ids, bands, values = (np.concatenate(part) for part in zip(*pieces))
+    order = np.lexsort((values[:, 0], bands, ids))
+    ids, bands, values = ids[order], bands[order], values[order]
+    columns = dict(zip(("mjd", "mag", "mag_err"), values.T)) | {"id": ids, "band": bands}
+    columns["type"] = np.array([stars[star][0] for star in ids])
+    columns["period"] = np.array([float(stars[star][1]) for star in ids])
+    return _table(found, columns)
+
+
 def _read_nucleosynthesis_curves(found: DatasetCard, paths: list[Path]) -> Table:
     """Vector columns, one for each channel; the ages are in ``meta``."""
     import numpy as np
@@ -254,6 +285,7 @@ READERS: dict[str, Callable[[DatasetCard, list[Path]], Any]] = {
     "nucleosynthesis_curves": _read_nucleosynthesis_curves,
     "occam_clusters": _read_occam_clusters,
     "rr_lyrae_stripe82": _read_rr_lyrae_stripe82,
+    "rr_lyrae_light_curves": _read_rr_lyrae_light_curves,
     "sculptor": _read_sculptor,
     "stellar_correlations": _read_stellar_correlations,
 }

@@ -488,7 +488,7 @@ def test_cards_are_valid_toml_with_the_current_schema():
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("name", ["gaia_100pc", "rr_lyrae_stripe82"])
+@pytest.mark.parametrize("name", ["gaia_100pc", "rr_lyrae_light_curves", "rr_lyrae_stripe82"])
 def test_nearby_stars_and_the_halo_are_what_their_cards_say(name):
     folder, card = os.environ.get("STATML_DATA"), datasets.card(name)
     if not folder or not (Path(folder) / card.files[0].path).is_file():
@@ -498,6 +498,13 @@ def test_nearby_stars_and_the_halo_are_what_their_cards_say(name):
     if name == "gaia_100pc":
         assert table["parallax"].min() >= 10 and np.isnan(table["phot_bp_mean_mag"]).sum() == 40
         assert all(np.all(table[each] > 0) for each in table.colnames if each.endswith("_err"))
+    elif name == "rr_lyrae_light_curves":
+        assert len(set(table["id"])) == 483 and set(table["band"]) == set("ugriz")
+        assert table["mag"].min() > 13 and table["mag_err"].min() > 0
+        # Folded with its period a curve repeats: neighbours in phase differ by less than those in time.
+        one = table[(table["id"] == 4099) & (table["band"] == "g")]
+        folded = one["mag"][np.argsort(one["mjd"] / one["period"] % 1)]
+        assert np.std(np.diff(folded)) < 0.5 * np.std(np.diff(one["mag"]))
     else:
         assert set(table["type"]) == {"ab", "c"} and np.abs(table["dec"]).max() < 1.3
         # Distances are those of a standard candle, V corrected for extinction.
