@@ -88,7 +88,7 @@ class Posterior:
     def tensor(self, value: Any) -> Tensor:
         """A float64 tensor where predictions are computed."""
         # torch has no read-only tensors: memory that must not be written is copied first.
-        return torch.from_numpy(np.require(value, np.float64, "W")).to(self.place)
+        return torch.from_numpy(np.require(value, np.float64, ["C", "W"])).to(self.place)
 
     @property
     def theta(self) -> Tensor:
