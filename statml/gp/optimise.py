@@ -76,28 +76,34 @@ def maximise(
 def _climb(
     value_and_gradient: Callable[[Array], tuple[float, Array]], start: Array, bounds: Array
 ) -> tuple[Array, float, bool]:
-    unit = 1.0
+    try:
+        first, gradient = value_and_gradient(start)
+    except InputError:
+        return start, -np.inf, True
+    if len(start) == 0:
+        return start, first, True
+    # In units of the common slope at the start first steps are of order one; longer ones end in the
+    # plateau where a process of tiny length is nothing but noise. A period over thousands of cycles
+    # is stiffer than all else: it moves in steps of its own.
+    slopes = np.abs(gradient)
+    unit = max(1.0, float(np.median(slopes)))
+    step = np.minimum(1.0, unit / np.maximum(slopes, unit))
 
-    def loss(point: Array) -> tuple[float, Array]:
+    def loss(scaled: Array) -> tuple[float, Array]:
         try:
-            value, gradient = value_and_gradient(point)
+            value, gradient = value_and_gradient(start + step * scaled)
         except InputError:
             # A singular matrix on the way: the line search steps back.
-            return UNREACHABLE, np.zeros(len(point))
-        return -value / unit, -gradient / unit
+            return UNREACHABLE, np.zeros(len(start))
+        return -value / unit, -step * gradient / unit
 
-    first, gradient = loss(start)
-    if len(start) == 0 or first == UNREACHABLE:
-        return start, -first if first < UNREACHABLE else -np.inf, True
-    # In units of the steepest slope at the start first steps are of order one; longer ones end in
-    # the plateau where a process of tiny length is nothing but noise.
-    unit = max(1.0, float(np.max(np.abs(gradient))))
     result = optimize.minimize(
         loss,
-        start,
+        np.zeros(len(start)),
         jac=True,
         method="L-BFGS-B",
-        bounds=bounds,
+        bounds=(bounds - start[:, None]) / step[:, None],
         options={"maxiter": MAX_STEPS, "ftol": 1e-10, "gtol": 1e-6},
     )
-    return result.x, -unit * float(result.fun), result.status != 1
+    point = np.clip(start + step * result.x, bounds[:, 0], bounds[:, 1])
+    return point, -unit * float(result.fun), result.status != 1
