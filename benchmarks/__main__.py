@@ -128,6 +128,14 @@ def _abundances(quick: bool) -> dict[str, Any]:
     return abundances.benchmark([5, 10, 20, 42], 15)
 
 
+def _retrieval(quick: bool) -> dict[str, Any]:
+    from benchmarks import retrieval
+
+    if quick:
+        return retrieval.benchmark(3_000, 20, ("mapped",))
+    return retrieval.benchmark(100_000, 60, ("mapped", "chroma"))
+
+
 FAMILIES: dict[str, Callable[[bool], dict[str, Any]]] = {
     "regression": _regression,
     "gls": _gls,
@@ -143,6 +151,7 @@ FAMILIES: dict[str, Callable[[bool], dict[str, Any]]] = {
     "gp_dense": _gp_dense,
     "state_space": _state_space,
     "xp_labels": _xp_labels,
+    "retrieval": _retrieval,
 }
 
 
@@ -164,6 +173,10 @@ def _layout(name: str) -> tuple[Callable[[dict[str, Any]], str], Callable[[dict[
         from benchmarks import abundances
 
         return abundances.tables, report.draw
+    if name == "retrieval":  # milliseconds of one search against targets, no peers
+        from benchmarks import retrieval
+
+        return retrieval.tables, retrieval.draw
     if name == "sampling":
         from benchmarks import sampling
 

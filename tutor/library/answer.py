@@ -20,6 +20,7 @@ from typing import Any
 from statml.errors import InputError
 from tutor import language
 from tutor.library.chunks import Chunk
+from tutor.library.confidence import THRESHOLD
 from tutor.library.quotes import find_quote, normalise
 from tutor.library.search import Hit, Retriever
 from tutor.library.support import COVERAGE, SENTENCE_COVERAGE, Support, support, supporting
@@ -124,6 +125,9 @@ class Answer:
         Of the best passage.
     searched : tuple of Searched
         The passages looked at, best first.
+    confidence : float or None
+        Probability that the passages hold the answer (`tutor.library.confidence`);
+        None where it was not asked for or no passage was fit.
     """
 
     question: str
@@ -136,6 +140,7 @@ class Answer:
     provider: str
     model: str
     prompt: str
+    confidence: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, the same for the same question, library and reply."""
@@ -143,10 +148,19 @@ class Answer:
         plain["support"]["coverage"] = round(self.support.coverage, 4)
         for passage in plain["searched"]:
             passage["score"] = round(passage["score"], 4)
+        if self.confidence is not None:
+            plain["confidence"] = round(self.confidence, 3)
         return plain
 
 
-def ask(question: str, retriever: Retriever, provider: Provider, *, k: int = 5) -> Answer:
+def ask(
+    question: str,
+    retriever: Retriever,
+    provider: Provider,
+    *,
+    k: int = 5,
+    confidence: Callable[[str, Sequence[Hit]], float] | None = None,
+) -> Answer:
     """Answer `question` from the passages `retriever` finds.
 
     Parameters
@@ -159,11 +173,15 @@ def ask(question: str, retriever: Retriever, provider: Provider, *, k: int = 5) 
         Who words the answer; the extractive one quotes.
     k : int
         Passages looked at.
+    confidence : callable, optional
+        Probability that passages answer a question, such as a
+        `tutor.library.confidence.Confidence`; below its threshold there is no answer.
 
     Returns
     -------
     Answer
-        With claims, or abstained; the rule is that of `tutor.library.support`.
+        With claims, or abstained; the rule is that of `tutor.library.support`,
+        and of `confidence` where it is given.
 
     Raises
     ------
@@ -204,10 +222,16 @@ def ask(question: str, retriever: Retriever, provider: Provider, *, k: int = 5) 
             provider.name,
             model,
             PROMPT,
+            sure,
         )
 
+    sure: float | None = None
     if not fit:
         return outcome([], [], _why_silent(best, bool(hits)))
+    if confidence is not None:
+        sure = confidence(question, fit)
+        if sure < THRESHOLD:
+            return outcome([], [], _why_unsure(sure))
     passages = {f"S{number}": hit for number, hit in enumerate(fit, start=1)}
     sources = tuple(Source(label, hit.chunk.text, hit.chunk.title) for label, hit in passages.items())
     reply = provider.chat(
@@ -304,6 +328,13 @@ def _speaking(question: str, claims: Sequence[Claim], weight: Callable[[str], fl
         if support(question, texts, weight).sufficient(SENTENCE_COVERAGE):
             kept.append(source_id)
     return [claim for claim in claims if claim.source_id in kept]
+
+
+def _why_unsure(sure: float) -> str:
+    return (
+        f"the passages found speak of it, but are unlikely to answer it (probability {sure:.2f}, "
+        f"{THRESHOLD:.2f} is asked)"
+    )
 
 
 def _why_silent(best: Support, found: bool) -> str:

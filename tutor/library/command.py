@@ -44,6 +44,7 @@ def _add_ask(subparsers: Any) -> None:
 
 def _run_ask(args: argparse.Namespace) -> int:
     from tutor.library.answer import ask, checked_question
+    from tutor.library.confidence import Confidence
     from tutor.library.default import open_index
     from tutor.library.search import EMPTY
     from tutor.providers import open_provider
@@ -70,7 +71,13 @@ def _run_ask(args: argparse.Namespace) -> int:
                 "`tutor library add` keeps one of your own",
                 file=sys.stderr,
             )
-        answer = ask(args.question, index, open_provider(settings, weight=index.weight), k=args.k)
+        answer = ask(
+            args.question,
+            index,
+            open_provider(settings, weight=index.weight),
+            k=args.k,
+            confidence=Confidence(index) if index.has_vectors else None,
+        )
     if args.json:
         console.print_json(answer.to_dict() | {"library": {"default": is_default, **asdict(stats)}})
     else:
