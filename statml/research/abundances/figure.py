@@ -123,7 +123,9 @@ def stars(axes: Axes, theory: str = "full delays", name: str = "mead25") -> None
             label=label,
         )
     axes.plot([0, 1], [0, 1], color=GREY, lw=0.8)
-    axes.set(xlim=(0, 1.03), ylim=(0, 1.03), xlabel="observed", ylabel="predicted")
+    axes.set(
+        xlim=(0, 1.03), ylim=(0, 1.24), yticks=np.linspace(0, 1, 6), xlabel="observed", ylabel="predicted"
+    )
     axes.set_title("79 stars (Mead et al. 2025), 231 pairs", fontsize=11, loc="left")
     axes.legend(frameon=False, fontsize=8.5, loc="upper left", handletextpad=0.2)
     axes.spines[["top", "right"]].set_visible(False)
