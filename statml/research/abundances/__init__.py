@@ -27,6 +27,7 @@ from statml.research.abundances.covariance import covariance, mean, power_spectr
 from statml.research.abundances.deprojection import Gradient, deproject, remove_gradient
 from statml.research.abundances.environment import Environment
 from statml.research.abundances.fields import Fields, Measured
+from statml.research.abundances.gaussian_field import gaussian_fields
 from statml.research.abundances.gradient import CorrelationGradient, correlation_gradient
 from statml.research.abundances.kernel import kernel
 from statml.research.abundances.observation import observe_gas, observe_stars, through_beam
@@ -72,6 +73,7 @@ __all__ = [
     "deproject",
     "difference",
     "fit_correlation_length",
+    "gaussian_fields",
     "infer_r_process",
     "kernel",
     "known_element_trials",

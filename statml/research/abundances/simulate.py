@@ -79,7 +79,7 @@ def simulate(
     precision : {"single", "double"}
     device : {"cpu", "cuda", "auto"}
     rng : int, Generator or None
-        The k-th realisation of a seed is the same whatever their number, and on any device to rounding.
+        The k-th realisation of a seed is the same, to rounding, whatever their number and the device.
     progress : bool
         A bar on stderr, where that is a terminal.
 
