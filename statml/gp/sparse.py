@@ -42,7 +42,7 @@ Array = np.ndarray
 SCATTER_RANGE = (1e-5, 1e1)
 FIRST_SCATTER = 0.3
 # The search ends where a step raises the bound by less than this for each row.
-GAIN = 1e-9
+GAIN = 1e-7
 
 
 class SparseGaussianProcess(DistributionRegressor):
@@ -149,7 +149,7 @@ class SparseGaussianProcess(DistributionRegressor):
         scatter: float | Literal["evidence"] = "evidence",
         optimise: bool = True,
         move_inducing: bool = True,
-        max_iter: int = 200,
+        max_iter: int = 500,
         batch_size: int = 1000,
         epochs: int = 30,
         learning_rate: float = 0.1,
