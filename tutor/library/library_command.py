@@ -178,7 +178,9 @@ def _from_arxiv(args: argparse.Namespace, settings: Settings, library: Library) 
 
     connection = arxiv.Connection()
     if args.arxiv:
-        yield arxiv.search(library, args.arxiv, fetch=connection, limit=args.limit or 100, told=told)
+        yield arxiv.search(
+            library, args.arxiv, fetch=connection, limit=100 if args.limit is None else args.limit, told=told
+        )
     if args.arxiv_since:
         yield arxiv.harvest(
             library, args.arxiv_since, args.arxiv_until, fetch=connection, limit=args.limit, told=told
@@ -271,7 +273,6 @@ def _run_embed(args: argparse.Namespace) -> int:
 def _run_search(args: argparse.Namespace) -> int:
     from tutor.library.default import open_index
     from tutor.library.index.passages import Filter
-    from tutor.library.search import EMPTY
 
     if args.k < 1:
         raise InputError(f"--k must be at least 1, got {args.k}")
@@ -280,8 +281,6 @@ def _run_search(args: argparse.Namespace) -> int:
     only = Filter(_years(args.year), tuple(args.category))
     settings = tutor_settings.load()
     with open_index(settings, diversity=args.diversity, words_only=args.by == "words") as (index, _):
-        if not index.library.stats().documents:
-            raise InputError(EMPTY)
         hits = index.search(args.query, args.k, only=only, mode=args.by)
         details = {hit.chunk.source_id: index.library.document(hit.chunk.source_id).details for hit in hits}
         by = args.by if index.has_vectors or args.by != "hybrid" else "words"
@@ -313,10 +312,11 @@ def _run_search(args: argparse.Namespace) -> int:
 def _years(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
-    first, _, last = text.partition("-")
-    if not (first.isdigit() and (last or first).isdigit()) or len(first) != 4 or len(last or first) != 4:
+    first, dash, last = text.partition("-")
+    last = last if dash else first
+    if not all(year.isdigit() and len(year) == 4 for year in (first, last)):
         raise InputError(f"--year must be a year or two, such as 2024 or 2020-2025, got {text!r}")
-    return int(first), int(last or first)
+    return int(first), int(last)
 
 
 def _run_stats(args: argparse.Namespace) -> int:
