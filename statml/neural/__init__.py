@@ -17,6 +17,7 @@ from statml.neural.last_layer import LastLayerLaplace
 from statml.neural.flow_density import FlowDensity
 from statml.neural.mixture_density import MixtureDensityNetwork
 from statml.neural.mlp import MLPRegressor
+from statml.neural.posterior_estimation import NeuralPosterior
 from statml.neural.training import History, Training, isolated_random, train
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "LastLayerLaplace",
     "MLPRegressor",
     "MixtureDensityNetwork",
+    "NeuralPosterior",
     "TeachingMLP",
     "Training",
     "VariationalAutoencoder",

@@ -54,9 +54,6 @@ class CodeNetwork(nn.Module):
         self.decoder = _layers([k, *reversed(hidden), d])
         self.log_scatter = nn.Parameter(torch.tensor(math.log(0.3)))
         self.told = bool(hidden)
-        # The first reconstruction is the mean: a random one only costs steps.
-        with torch.no_grad():
-            self.decoder[-1].bias.zero_()
 
     def encode(self, x: Tensor, seen: Tensor) -> Tensor:
         """What the encoder says of rows whose missing pixels are 0; a deep one is told which those are."""
@@ -350,5 +347,7 @@ def _divergence(center: Tensor, log_std: Tensor) -> Tensor:
 def _layers(widths: Sequence[int]) -> nn.Sequential:
     layers: list[nn.Module] = []
     for into, out in pairwise(widths):
-        layers += [nn.Linear(into, out), nn.SiLU()]
+        linear = nn.Linear(into, out)
+        nn.init.zeros_(linear.bias)  # the first reconstruction is near the mean
+        layers += [linear, nn.SiLU()]
     return nn.Sequential(*layers[:-1])

@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from statml.neural.conditional_density import ConditionalDensity, DensityRegressor
-from statml.neural.flows import Affine, Flow, Spline, monotone_flow
+from statml.neural.flows import Affine, Autoregressive, Flow, Spline, monotone_flow
 from statml.neural.training import Training
 from statml.uncertainty.tabulation import averaged, plus_noise
 from statml.uncertainty.transformed import TransformedNormal
@@ -40,7 +40,7 @@ class FlowDensityNetwork(ConditionalDensity):
         self.flow: Flow = monotone_flow(context=d, bins=bins, hidden=hidden)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        linear, bend = self.flow.transforms
+        linear, bend = self._maps()
         nothing = x.new_zeros(len(x), 1)
         affine, spline = linear.family, bend.family
         assert isinstance(affine, Affine) and isinstance(spline, Spline)
@@ -59,9 +59,14 @@ class FlowDensityNetwork(ConditionalDensity):
         single = self._log_prob_at(y - error * normal, x)
         return torch.logsumexp(single, dim=0) - math.log(NOISE_DRAWS)
 
+    def _maps(self) -> tuple[Autoregressive, Autoregressive]:
+        """The shift and scale, and the spline."""
+        linear, bend = self.flow.transforms
+        return cast(Autoregressive, linear), cast(Autoregressive, bend)
+
     def _log_prob_at(self, y: Tensor, x: Tensor) -> Tensor:
         """Log densities of several y, shape (m, n), at each x: the networks run once."""
-        linear, bend = self.flow.transforms
+        linear, bend = self._maps()
         nothing = x.new_zeros(len(x), 1)
         u, log_slope = linear.family.forward(y, linear.conditioner(nothing, x)[:, 0])
         z, more = bend.family.forward(u, bend.conditioner(nothing, x)[:, 0])
@@ -103,9 +108,11 @@ class ConditionalFlow(DensityRegressor):
     >>> X = rng.uniform(0, 1, (1000, 1))
     >>> y = X[:, 0] + rng.exponential(0.5, 1000)
     >>> flow = ConditionalFlow(training=Training(epochs=40, learning_rate=0.01), random_state=0).fit(X, y)
-    >>> low, high = flow.predict_dist([[0.5]]).interval(0.9)  # exactly 0.53 and 2.00
-    >>> low.round(1), high.round(1)
-    (array([0.5]), array([2.]))
+    >>> prediction = flow.predict_dist([[0.55]])
+    >>> prediction.ppf(0.5).round(1)  # exactly 0.55 + 0.5 log 2 = 0.90
+    array([0.9])
+    >>> bool(prediction.cdf(0.5)[0] < 0.05)  # and nothing below 0.55
+    True
     """
 
     def __init__(

@@ -167,7 +167,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         of the errors, from `rng`.
         """
         X = self._rows(X, X_err=X_err, X_cov=X_cov)
-        stack = feature_covariance(*X.shape, X_err, X_cov)
+        stack = feature_covariance(X.shape[0], X.shape[1], X_err, X_cov)
         if stack is None:
             return self._log_prob(X)
         return _convolved(self._log_prob, X, stack, 256, generator(rng))

@@ -9,7 +9,7 @@ from statml.decomposition import PCA, ProbabilisticPCA
 from statml.errors import InputError, InputTypeError
 from statml.neural import Autoencoder, Training, VariationalAutoencoder
 
-SETTINGS = Training(epochs=150, batch_size=64, learning_rate=0.01)
+SETTINGS = Training(epochs=150, batch_size=100, learning_rate=0.03)
 
 
 def factors(n=800, seed=0):
@@ -26,19 +26,20 @@ def linear():
 
 
 def test_a_linear_variational_autoencoder_is_probabilistic_pca(linear):
-    """One code: its likelihood is within 0.005 nats a row of the closed maximum, its noise and axis those of PPCA."""
+    """One code: its likelihood is within 0.001 nats a row of the closed maximum, its noise and axis those of PPCA."""
     X = factors()
     exact = ProbabilisticPCA(1).fit(X)
     best = exact.log_likelihood_ / len(X)
-    assert best - 0.005 < linear.score(X) < best + 0.001
+    assert best - 0.001 < linear.score(X) < best + 0.001
     assert_allclose(linear.scatter_**2, exact.noise_variance_, rtol=0.02)
     decoder = linear.network_.decoder[0].weight.detach().numpy()[:, 0]
     assert abs(decoder @ exact.components_[0]) / np.linalg.norm(decoder) > 0.999
-    assert_allclose(decoder @ decoder, exact.score_variance_[0], rtol=0.12)  # the likelihood is flat there
+    assert_allclose(decoder @ decoder, exact.score_variance_[0], rtol=0.05)
     new = factors(2000, seed=9)
     assert abs(linear.score(new) - exact.score(new)) < 0.01
 
 
+@pytest.mark.slow
 def test_two_linear_codes_come_near_it():
     """Codes of a factorised posterior have to turn to the principal axes, and turn slowly: 0.03 nats a row."""
     X = factors()
@@ -52,9 +53,9 @@ def test_its_codes_are_the_posterior(linear):
     exact = ProbabilisticPCA(1).fit(X)
     codes = linear.transform_dist(X)
     theirs = exact.transform(X)[:, 0] / np.sqrt(exact.score_variance_)
-    assert_allclose(codes.mean * np.sign(codes.mean @ theirs), theirs, atol=0.15)
+    assert_allclose(codes.mean * np.sign(codes.mean @ theirs), theirs, atol=0.1)
     posterior = exact.noise_variance_ / (exact.score_variance_ + exact.noise_variance_)
-    assert_allclose((codes.std**2).mean(), posterior, rtol=0.2)  # follows the length of the axis
+    assert_allclose((codes.std**2).mean(), posterior, rtol=0.05)
 
 
 def test_draws_have_the_covariance_of_the_model(linear):
@@ -82,7 +83,7 @@ def test_noisy_and_missing_pixels_weigh_less():
     X = truth + err * rng.normal(size=truth.shape)
     gaps = np.where(rng.random(truth.shape) < 0.05, np.nan, X)
     good = (err < 1) & np.isfinite(gaps)
-    settings = Training(epochs=60, batch_size=64, learning_rate=0.01)
+    settings = Training(epochs=40, batch_size=64, learning_rate=0.02)
 
     def error(X, **arguments):
         code = VariationalAutoencoder(2, hidden=(32,), training=settings, random_state=0).fit(X, **arguments)

@@ -77,6 +77,7 @@ def test_bounds_hold():
     assert_allclose(np.trapezoid(np.exp(flow.score_samples(y[:, None])), y), 1.0, atol=5e-3)
 
 
+@pytest.mark.slow
 def test_errors_of_x_are_deconvolved():
     """Two clumps of sd 0.3, measured with errors of 0.3: the flow's clumps are the true ones."""
     rng = np.random.default_rng(0)
@@ -92,6 +93,13 @@ def test_errors_of_x_are_deconvolved():
         X[:300, 0], 1, 0.3 * 2**0.5
     )
     assert abs(measured.mean() - np.log(mixture).mean()) < 0.05
+
+
+def test_the_density_of_measured_rows_is_wider(fitted):
+    X, _ = banana(200, 5)
+    plain, blurred = fitted.score_samples(X), fitted.score_samples(X, X_err=1.0)
+    assert blurred.max() < plain.max() - 0.5
+    assert_allclose(fitted.score_samples(X, X_err=0.0), plain, atol=1e-9)
 
 
 @pytest.mark.parametrize(
