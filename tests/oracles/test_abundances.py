@@ -7,6 +7,7 @@ independent code. Tolerances are those of the tables' digits.
 from __future__ import annotations
 
 import itertools
+import os
 
 import numpy as np
 import pytest
@@ -31,6 +32,9 @@ from statml.research.abundances import (
     power_spectrum,
 )
 
+TABLES = pytest.mark.skipif(
+    "STATML_DATA" not in os.environ, reason="needs $STATML_DATA/abundances/production_curves.npz"
+)
 ENV = Environment.fiducial()
 # rho of (first, second): released kernel, isotropic kernel
 PAIRS = {
@@ -279,6 +283,7 @@ def test_units_do_not_matter(elements):
 # --- tables that are not ours to ship ---
 
 
+@TABLES
 @pytest.mark.data
 def test_the_whole_delay_curves():
     rho = correlation_matrix(load_elements(), ENV, "full")
@@ -288,6 +293,7 @@ def test_the_whole_delay_curves():
     assert np.linalg.eigvalsh(rho.values).min() > -1e-6
 
 
+@TABLES
 @pytest.mark.data
 @pytest.mark.parametrize(("drift", "name"), [("aligned", "released"), ("isotropic", "isotropic")])
 def test_all_861_correlations(elements, drift, name):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -10,6 +11,10 @@ import pytest
 
 from statml import cli, console, headline
 from statml.errors import InputError
+
+TABLES = pytest.mark.skipif(
+    "STATML_DATA" not in os.environ, reason="needs $STATML_DATA/abundances/corr_mead25.txt and its neighbours"
+)
 
 
 def run(capsys, *words):
@@ -67,6 +72,7 @@ def test_results_without_tables_say_what_is_missing(capsys, tmp_path, monkeypatc
     assert len(missing) == 2 and all("corr_mead25.txt" in row["note"] for row in missing)
 
 
+@TABLES
 @pytest.mark.data
 def test_results_with_tables(capsys):
     code, out, _ = run(capsys, "abundances", "results")
@@ -74,6 +80,7 @@ def test_results_with_tables(capsys):
     assert "r(mead25), cosine, 231 pairs" in out and "not reproduced" in out
 
 
+@TABLES
 @pytest.mark.data
 def test_a_fit_prints_the_posterior_and_its_verdict(capsys):
     code, out, _ = run(capsys, "abundances", "fit", "Eu", "--json")

@@ -22,7 +22,7 @@ from statml.research.abundances.r_process import (
     verdicts,
 )
 from statml.research.abundances.samples import SAMPLES, load_sample
-from statml.research.abundances.stellar import difference, predictions, scores
+from statml.research.abundances.stellar import difference, predictions, scores, without_each
 
 COMMAND = "statml abundances results"
 # rho of the released kernel at the released parameters, from the tables released with arXiv:2507.14572
@@ -117,7 +117,9 @@ def _scales() -> Iterator[Row]:
 def _stars() -> Iterator[Row]:
     for name in SAMPLES:
         sample = load_sample(name)
+        scored = {}
         for each in scores(sample):
+            scored[each.prediction] = each.r
             published = None if each.prediction == "released kernel" else "-"
             note = f"rank {each.rank:.2f}, rms {each.rms:.3f} +- {each.rms_err:.3f}, bias {each.bias:+.3f}, p {each.p:.3f}"
             if published is None:
@@ -131,10 +133,22 @@ def _stars() -> Iterator[Row]:
                 each.r_err,
             )
         known, predicted = predictions(sample)
+        yield _most_influential(name, without_each(known, predicted["isotropic"]), scored["isotropic"])
         for first, second in AGAINST:
             found = difference(known, first, second, predicted)
             note = f"rms {found.rms:+.3f} +- {found.rms_err:.3f}; {found.verdict}"
             yield _row(f"r({name}): {first} - {second}", "-", found.r, "real", note, found.r_err)
+
+
+def _most_influential(name: str, left_out: dict[str, float], r: float) -> Row:
+    symbol = max(left_out, key=lambda each: abs(left_out[each] - r))
+    return _row(
+        f"r({name}), isotropic, without {symbol}",
+        "-",
+        left_out[symbol],
+        "real",
+        "the element on which r depends most",
+    )
 
 
 def _r_process() -> Iterator[Row]:

@@ -132,6 +132,23 @@ def scores(sample: Sample, env: Environment | None = None, *, rng: Any = 0) -> l
     return [score(known, name, predicted, rng=rng) for name, predicted in found.items()]
 
 
+def without_each(sample: Sample, predicted: Array) -> dict[str, float]:
+    """Correlation r with each element left out: does the score hang on one of them?
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rho = np.corrcoef(np.random.default_rng(1).normal(size=(5, 9)))
+    >>> left_out = without_each(Sample("made up", tuple("abcde"), rho, {}), rho)
+    >>> {symbol: round(r, 6) for symbol, r in left_out.items()}
+    {'a': 1.0, 'b': 1.0, 'c': 1.0, 'd': 1.0, 'e': 1.0}
+    """
+    return {
+        symbol: _statistics(*_without(i, sample.values, predicted))[0]
+        for i, symbol in enumerate(sample.symbols)
+    }
+
+
 @dataclass(frozen=True)
 class Difference:
     """First minus second prediction: of r and of rms, each with its jackknife error."""

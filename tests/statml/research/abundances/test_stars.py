@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from astropy import units as u
@@ -30,8 +32,11 @@ from statml.research.abundances import (
 from statml.research.abundances.discrepancy import fisher_z, learn_discrepancy, sampling_covariance
 from statml.research.abundances.r_process import NOT_CONSTRAINED, PARAMETERS, unknown_correlations
 from statml.research.abundances.samples import clusters_sample
-from statml.research.abundances.stellar import baselines, jackknife_error, score
+from statml.research.abundances.stellar import baselines, jackknife_error, score, without_each
 
+TABLES = pytest.mark.skipif(
+    "STATML_DATA" not in os.environ, reason="needs $STATML_DATA/abundances/corr_mead25.txt and its neighbours"
+)
 ENV = Environment.fiducial()
 COARSE = Priors(points=(16, 8, 6, 8))
 SYMBOLS = ["C", "N", "O", "Na", "Mg", "Si", "Ca", "Fe", "Ni", "Sr", "Y", "Zr", "Ba"]
@@ -255,6 +260,7 @@ def test_bad_input(change, words):
 # --- real stars ---
 
 
+@TABLES
 @pytest.mark.data
 def test_published_comparisons():
     """r, rank and rms of three samples; the released inputs, recomputed."""
@@ -278,6 +284,7 @@ def test_published_comparisons():
             assert "r: no difference" in difference(sample, "full delays", "isotropic", found).verdict
 
 
+@TABLES
 @pytest.mark.data
 def test_open_clusters():
     sample = load_sample("occam")
@@ -286,11 +293,15 @@ def test_open_clusters():
     assert found["released kernel"].r == pytest.approx(0.53, abs=0.01)
     assert found["isotropic"].r == pytest.approx(0.55, abs=0.01)
     assert found["full delays"].r == pytest.approx(0.58, abs=0.015)
+    known, predicted = predictions(sample)
+    left_out = without_each(known, predicted["isotropic"])
+    assert left_out["Ce"] < 0.2 and sorted(left_out.values())[1] > 0.5  # it all hangs on cerium
     other = clusters_sample(datasets.load("occam_clusters"), "r_gc_mwsc")
     known, predicted = predictions(other)
     assert score(known, "isotropic", predicted["isotropic"]).r < 0.4  # with other distances
 
 
+@TABLES
 @pytest.mark.data
 def test_without_a_discrepancy_known_elements_come_out_wrong():
     sample, options = load_sample("mead25"), {"priors": Priors(points=(30, 12, 8, 10))}
