@@ -75,6 +75,29 @@ def compiled_filter(orders: tuple[int, ...]) -> tuple[Callable[..., Any], Callab
     return njit(**OPTIONS)(functions[0]), njit(**OPTIONS)(functions[1])
 
 
+@cache
+def compiled_loop(orders: tuple[int, ...]) -> Callable[..., None]:
+    """The compiled function ``loop(t, y, noise, offsets, kinds, q, c, w, lowest, values)``: many series end to end.
+
+    Series i is ``t[offsets[i]:offsets[i + 1]]``; its log likelihood goes to ``values[i]``, NaN where the
+    smallest D is not above `lowest`.
+    """
+    suffix = "_".join(map(str, orders))
+    text = f"""
+def loop_{suffix}(t, y, noise, offsets, kinds, q, c, w, lowest, values):
+    kept = np.empty((0, {kept_size(orders)}))
+    for i in range(len(values)):
+        a = offsets[i]; b = offsets[i + 1]
+        logdet, quadratic, smallest = forward(t[a:b], y[a:b], noise[a:b], kinds, q, c, w, kept)
+        values[i] = -0.5 * (logdet + quadratic + (b - a) * LOG_2PI) if smallest > lowest else np.nan
+"""
+    names = {"np": np, "forward": compiled_filter(orders)[0], "LOG_2PI": math.log(2 * math.pi)}
+    exec(compile(text, __file__, "exec"), names)
+    function = names[f"loop_{suffix}"]
+    function.__module__ = __name__
+    return njit(**OPTIONS)(function)
+
+
 def kept_size(orders: tuple[int, ...]) -> int:
     """Numbers in one kept state: the upper triangle of S, and m."""
     states = sum(orders)
