@@ -105,8 +105,13 @@ class GaussianProcessRegressor(DistributionRegressor):
     >>> x = np.sort(rng.uniform(0, 10, 60))[:, None]
     >>> y = np.sin(x[:, 0]) + 0.1 * rng.normal(size=60)
     >>> gp = GaussianProcessRegressor(RBF(1.0), scatter=0.0).fit(x, y, y_err=0.1)
-    >>> gp.predict_dist([[5.0], [12.0]]).std.round(1)  # within the data, and beyond
-    array([0. , 0.6])
+    >>> gp.predict_dist([[5.0], [12.0]]).std.round(2)  # within the data, and beyond
+    array([0.03, 0.88])
+    >>> slope = gp.derivative([[3.0]])  # of sin x: cos 3 = -0.99
+    >>> f"{slope.mean[0]:.2f} +- {slope.std[0]:.2f}"
+    '-1.00 +- 0.04'
+    >>> gp.decompose(x).names[-1]
+    'mean'
     """
 
     fit_refuses: ClassVar[dict[str, str]] = {

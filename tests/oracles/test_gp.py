@@ -7,12 +7,17 @@ The CO2 series of statsmodels ends in 2001, that of Rasmussen & Williams (sectio
 import numpy as np
 import pytest
 import statsmodels.api as sm
+import torch
 from numpy.testing import assert_allclose
 from scipy import stats
 from sklearn.gaussian_process import GaussianProcessRegressor as Peer
 from sklearn.gaussian_process import kernels as sk
 
 from statml.gp import RBF, GaussianProcessRegressor, Periodic, RationalQuadratic, White
+from statml.gp.marginal_likelihood import Observations, evidence
+from statml.gp.mean_function import MeanFunction
+
+NO_MEAN = MeanFunction("zero", np.zeros(1), np.ones(1), None)
 
 
 def season(sigma, fade, shape):
@@ -102,6 +107,39 @@ def test_components_of_a_series_like_it_are_recovered():
             bound = 4 * np.sqrt(level * (1 - level) / len(each))
             assert abs(np.mean(np.abs(each - 0.5) < level / 2) - level) < bound
     assert error < 0.15 * 2.4
+
+
+# Eleven points and the gold-standard moments of posteriordb (mean, sd, and the Monte Carlo error of each).
+GP_REGR = (
+    [4.75906, 1.59423, 2.99548, 5.27501, 1.66472, 2.24347, 2.8914, 4.08681, 4.60588, 0.802364, 3.92136],
+    {"rho": (6.87435, 1.26576), "alpha": (2.4424, 0.781833), "sigma": (1.82873, 0.505016)},
+    {"rho": (0.0128, 0.00939), "alpha": (0.00776, 0.00692), "sigma": (0.00503, 0.00408)},
+)
+
+
+def test_evidence_times_priors_is_the_posterior_of_posteriordb():
+    """Hyperparameters integrated by quadrature over our evidence; sigma is a variance there. Within 4 errors."""
+    y, moments, errors = GP_REGR
+    x = torch.arange(-10.0, 11, 2, dtype=torch.float64)[:, None]
+    data = Observations(
+        x, torch.tensor(y, dtype=torch.float64), torch.zeros(11, dtype=torch.float64), NO_MEAN
+    )
+    axes = {
+        "rho": np.linspace(3, 13, 14),
+        "alpha": np.linspace(0.4, 7.2, 18),
+        "sigma": np.linspace(0.5, 4.7, 15),
+    }
+    rho, alpha, sigma = (axis.ravel() for axis in np.meshgrid(*axes.values(), indexing="ij"))
+    log_density = 24 * np.log(rho) - 4 * rho - alpha**2 / 8 - sigma**2 / 2
+    for i in range(len(rho)):
+        kernel = RBF(rho[i], alpha[i])
+        log_density[i] += evidence(kernel, data, torch.from_numpy(kernel.theta), sigma[i] ** 0.5).log_evidence
+    weight = np.exp(log_density - log_density.max())
+    for name, values in (("rho", rho), ("alpha", alpha), ("sigma", sigma)):
+        mean = np.average(values, weights=weight)
+        sd = np.average((values - mean) ** 2, weights=weight) ** 0.5
+        assert abs(mean - moments[name][0]) < 4 * errors[name][0], name
+        assert abs(sd - moments[name][1]) < 4 * errors[name][1], name
 
 
 @pytest.mark.slow

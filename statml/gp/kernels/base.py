@@ -45,6 +45,17 @@ class Kernel(ABC):
     differentiable : bool
         Whether functions drawn from the process have derivatives; `White` scatter around
         a function is not part of its slope.
+
+    Examples
+    --------
+    >>> from statml.gp import RBF, Periodic, White
+    >>> kernel = RBF(90.0, sigma=2.0) * Periodic(1.3, period=1.0).fixed("sigma") + White(0.2).fixed()
+    >>> kernel.names
+    ('0.0.length_scale', '0.0.sigma', '0.1.length_scale', '0.1.period')
+    >>> kernel([0.0, 0.5, 1.0]).shape
+    (3, 3)
+    >>> RBF(1.0).on([0, 2]).bounded(sigma=(0.1, 10.0))
+    RBF(length_scale=1.0, sigma=1.0).on([0, 2]).bounded(sigma=(0.1, 10.0))
     """
 
     differentiable: bool = True
