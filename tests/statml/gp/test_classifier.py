@@ -209,7 +209,7 @@ def test_calibration_on_draws_from_the_prior():
 def test_laplace_is_too_cautious_where_the_prior_is_wide():
     """Probits of a wide prior: the truth is nearly certain, and Laplace does not dare to say so."""
     kernel, shift = RBF(1.0, 8.0), {"laplace": [], "ep": []}
-    for X, y, _ in prior_draws(kernel, 120, 25, "probit", seed=12):
+    for X, y, _ in prior_draws(kernel, 120, 20, "probit", seed=12):
         if len(set(y[:50])) < 2:
             continue  # nothing to learn; what was observed may be conditioned on
         for inference in shift:
