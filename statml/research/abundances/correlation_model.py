@@ -74,7 +74,7 @@ class Window:
     >>> from astropy import units as u
     >>> square = Window.of_grid(np.ones((64, 64)), 50 * u.pc, [0.1, 0.2, 0.4] * u.kpc)
     >>> round(1 / square.same), (square.pairs @ square.separation).round(0)
-    (4096, array([154., 307.]))
+    (4096, array([154., 306.]))
     """
 
     edges: Array
@@ -98,7 +98,7 @@ class Window:
         shape = [fft.next_fast_len(2 * n - 1, real=True) for n in weights.shape]
         rows, columns = (np.abs(np.fft.fftfreq(n, 1 / n)) for n in shape)
         distance = side * np.hypot(rows[:, None], columns)
-        counted = _Separations(distance.ravel(), side)
+        counted = _Separations(distance.ravel(), side, limits)
         place = _bin_of(distance, limits)
         transform = fft.rfft2(weights, shape)
 
@@ -110,7 +110,10 @@ class Window:
             found = fft.irfft2(fft.rfft2(mask.astype(float)) * transform, shape)
             return np.maximum(found[: weights.shape[0], : weights.shape[1]], 0.0)
 
-        pairs = related(weights)
+        pairs = np.maximum(related(weights), 0.0)
+        slots, m = counted.slot_of(distance.ravel()), len(counted.limits)
+        lengths = np.bincount(slots, pairs * distance.ravel(), m)
+        counted = counted.with_means(lengths, np.bincount(slots, pairs, m))
         members = [weights * neighbours(place == b) for b in range(len(limits) - 1)]
         around = [counted.shares(related(each)) for each in (weights**2, *members)]
         all_pairs, same = counted.shares(pairs)
@@ -128,10 +131,8 @@ class Window:
         each = np.ones(len(places)) if weights is None else np.asarray(weights, float)
         if each.shape != (len(places),) or not np.all((each >= 0) & np.isfinite(each)) or not each.any():
             raise InputError(f"weights has shape {each.shape}; accepted are {len(places)} weights >= 0")
-        corners = np.ptp(places, axis=0)
-        counted = _Separations(
-            np.array([0.0, limits[1] / EXACT, float(np.hypot(*corners))]), limits[1] / EXACT
-        )
+        reach = float(np.hypot(*np.ptp(places, axis=0)))
+        counted = _Separations(np.array([0.0, reach]), limits[1] / EXACT, limits)
         m = len(counted.distance)
         hits, length = np.zeros((len(places), m + 1)), np.zeros(m + 1)
         in_bins, members = np.zeros((len(limits) - 1, m + 1)), np.zeros((len(limits) - 1, len(places)))
@@ -159,22 +160,25 @@ class Window:
 
 
 class _Separations:
-    """Slots of separation: 0, then all different ones while they are few, then in proportion."""
+    """Slots of separation: 0, then all different ones while they are few, then in proportion.
 
-    def __init__(self, distance: Array, shortest: float) -> None:
+    Each stands at `distance`, the mean of what is in it, once `with_means` has been told.
+    """
+
+    def __init__(self, distance: Array, shortest: float, edges: Array) -> None:
         near = np.unique(np.round(distance[(distance > 0) & (distance <= EXACT * shortest)], 6))
         near = near if len(near) > 1 else np.geomspace(shortest / EXACT, EXACT * shortest, 40)
         count = max(int(np.ceil(np.log(max(distance.max() / near[-1], 1.0)) / np.log(RATIO))), 1)
         far = near[-1] * RATIO ** np.arange(1, count + 1)
-        self.limits = np.concatenate([[0.0], near * (1 + 1e-6), far])
+        # No slot belongs to two bins of the correlation function.
+        self.limits = np.unique(np.concatenate([[0.0], near * (1 + 1e-9), far, edges]))
+        self.distance = (self.limits[:-1] + self.limits[1:]) / 2
         self._slots = self.slot_of(distance)
-        self.distance = np.concatenate([near, far / np.sqrt(RATIO)])
-        sums = np.bincount(self._slots, distance, len(self.limits))[1:]
-        numbers = np.bincount(self._slots, minlength=len(self.limits))[1:]
-        self.distance = np.where(numbers > 0, sums / np.maximum(numbers, 1), self.distance)
 
     def slot_of(self, distance: Array) -> Array:
-        return np.minimum(np.searchsorted(self.limits, distance, side="left"), len(self.limits) - 1)
+        return np.minimum(
+            np.searchsorted(self.limits, distance * (1 - 1e-12), side="left"), len(self.limits) - 1
+        )
 
     def with_means(self, lengths: Array, pairs: Array) -> _Separations:
         """With each slot at the mean of the separations that are in it."""
