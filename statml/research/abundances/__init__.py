@@ -32,16 +32,11 @@ from statml.research.abundances.gradient import CorrelationGradient, correlation
 from statml.research.abundances.kernel import kernel
 from statml.research.abundances.observation import observe_gas, observe_stars, through_beam
 from statml.research.abundances.one_point import cumulant, pdf
-from statml.research.abundances.r_process import (
-    Priors,
-    RProcessPosterior,
-    infer_r_process,
-    known_element_trials,
-    verdicts,
-)
+from statml.research.abundances.r_process import Priors, RProcessPosterior, infer_r_process
 from statml.research.abundances.samples import Sample, load_sample
 from statml.research.abundances.simulate import simulate
 from statml.research.abundances.stellar import Score, difference, predictions, scores
+from statml.research.abundances.trials import known_element_trials, verdicts
 from statml.research.abundances.two_point import PointCorrelation, two_point
 
 __all__ = [

@@ -16,16 +16,10 @@ from statml.research.abundances.correlation import as_correlation, correlation_m
 from statml.research.abundances.drift import DRIFTS
 from statml.research.abundances.environment import Environment
 from statml.research.abundances.observation import through_beam
-from statml.research.abundances.r_process import (
-    MEAD_STARS,
-    PARAMETERS,
-    TRIALS,
-    infer_r_process,
-    known_element_trials,
-    verdicts,
-)
+from statml.research.abundances.r_process import MEAD_STARS, PARAMETERS, infer_r_process
 from statml.research.abundances.samples import SAMPLES, load_sample
 from statml.research.abundances.simulate import simulate
+from statml.research.abundances.trials import TRIALS, known_element_trials, verdicts
 
 
 def add_simulate(parser: argparse.ArgumentParser) -> None:

@@ -6,13 +6,10 @@ for the scatter of yields only enters so). Its correlations with elements of kno
     z_obs = z(delay, width, kick, events) + discrepancy + sampling noise,     z = atanh(rho).
 
 The discrepancy is what the theory gets wrong about known elements (`statml.research.abundances.discrepancy`). Without it the answer means
-nothing: it would be narrow, and wrong for elements of which one knows better. `known_element_trials` asks that of O, Mg, Ba, Sr and Zr, each in turn
-treated as unknown; where fewer than three of five get back what made them, the posterior of the sixth is labelled "not constrained by
-this model".
+nothing: it would be narrow, and wrong for elements of which one knows better (`statml.research.abundances.trials`).
 
 The posterior is evaluated on a grid of four dimensions. The likelihood costs microseconds, the grid is exact to its spacing, and it shows by
-itself where a posterior leans against the end of a prior, which for chains would be one more thing to diagnose. The covariance with other elements does
-not depend on the number of events, which saves the fourth dimension of the costly part.
+itself where a posterior leans against the end of a prior, which for chains would be one more thing to diagnose.
 """
 
 from __future__ import annotations
@@ -28,7 +25,6 @@ from scipy import linalg
 from statml.errors import InputError, InputTypeError
 from statml.research.abundances.channels import Element, load_elements
 from statml.research.abundances.correlation import correlation_matrix
-from statml.research.abundances.covariance import node_pairs, nodes_of
 from statml.research.abundances.dimensions import LENGTH, SPEED, TIME, magnitude, number
 from statml.research.abundances.discrepancy import (
     Discrepancy,
@@ -36,25 +32,21 @@ from statml.research.abundances.discrepancy import (
     learn_discrepancy,
     sampling_covariance,
 )
-from statml.research.abundances.drift import check_drift, displacement_variance
+from statml.research.abundances.drift import check_drift
 from statml.research.abundances.environment import Environment
-from statml.research.abundances.kernel import bracket, variances
-from statml.research.abundances.nodes import Nodes
 from statml.research.abundances.observation import observe_stars
 from statml.research.abundances.samples import Sample
+from statml.research.abundances.unknown_element import unknown_correlations
 
 Array = np.ndarray
 
 PARAMETERS = ("delay", "width", "kick", "events")
 # Stars behind the 30 elements of Mead et al. (2025), abstract of arXiv:2504.18532.
 MEAD_STARS = 79
-TRIALS = ("O", "Mg", "Ba", "Sr", "Zr")
-NEEDED = 3
 # A density at the end of a prior, over its maximum, from which a posterior is a limit.
 PILED = 0.3
 # Width of an interval over that of the prior, from which it says nothing.
 UNINFORMATIVE = 0.8
-NOT_CONSTRAINED = "not constrained by this model"
 
 
 @dataclass(frozen=True)
@@ -208,41 +200,41 @@ def infer_r_process(
 ) -> RProcessPosterior:
     """Infer the channel of an element from its observed correlations with elements of known channels.
 
-    Parameters
-    ----------
-    sample : Sample
-        Observed correlations, the row of `symbol` among them; the others teach the discrepancy.
-    symbol : str
-        The element whose channel is unknown; what is known of it otherwise is not used.
-    env : Environment, optional
-        By default the fiducial one.
-    stars : int
-        Number of stars behind the correlations.
-    priors : Priors, optional
-    elements : sequence of Element, optional
-        The known ones, by default those of `load_elements`; only elements of the sample are used.
-    delays, drift
-        As of `correlation_matrix`, for the known elements.
-    discrepancy : {"learned", "none"}
-        "none" is there to show what comes of it.
+        Parameters
+        ----------
+        sample : Sample
+            Observed correlations, the row of `symbol` among them; the others teach the discrepancy.
+        symbol : str
+            The element whose channel is unknown; what is known of it otherwise is not used.
+        env : Environment, optional
+            By default the fiducial one.
+        stars : int
+            Number of stars behind the correlations.
+        priors : Priors, optional
+        elements : sequence of Element, optional
+            The known ones, by default those of `load_elements`; only elements of the sample are used.
+        delays, drift
+            As of `correlation_matrix`, for the known elements.
+        discrepancy : {"learned", "none"}
+            "none" is there to show what comes of it.
 
-    Returns
-    -------
-    RProcessPosterior
+        Returns
+        -------
+        RProcessPosterior
 
-    Raises
-    ------
-    InputError, InputTypeError
+        Raises
+        ------
+        InputError, InputTypeError
 
-    Examples
-    --------
-    >>> from statml.research.abundances.samples import Sample
-    >>> from statml.research.abundances import Environment, correlation_matrix, load_elements
-    >>> rho = correlation_matrix(load_elements(["O", "Mg", "Si", "Fe", "Ni", "Ba", "Y"]), Environment.fiducial())
-    >>> made_up = Sample("theory itself", rho.symbols, rho.values, {})
-    >>> posterior = infer_r_process(made_up, "Mg", stars=10_000)
-    >>> posterior.partners
-    ('O', 'Si', 'Fe', 'Ni', 'Y', 'Ba')
+        Examples
+        --------
+        >>> from statml.research.abundances.samples import Sample
+        >>> from statml.research.abundances import Environment, correlation_matrix, load_elements
+        >>> rho = correlation_matrix(load_elements(["O", "Mg", "Si", "Fe", "Ni", "Ba", "Y"]), Environment.fiducial())
+        >>> made_up = Sample("theory itself", rho.symbols, rho.values, {})
+        >>> posterior = infer_r_process(made_up, "Mg", stars=10_000)
+        >>> posterior.partners
+        ('O', 'Si', 'Fe', 'Ni', 'Y', 'Ba')
     """
     env = Environment.fiducial() if env is None else env
     priors = Priors() if priors is None else priors
@@ -298,156 +290,3 @@ def _chi2(residual: Array, cov: Array) -> Array:
     flat = residual.reshape(-1, residual.shape[-1])
     white = linalg.solve_triangular(factor, flat.T, lower=True)
     return (white**2).sum(0).reshape(residual.shape[:-1])
-
-
-def unknown_correlations(
-    known: Sequence[Element],
-    env: Environment,
-    grid: dict[str, Array],
-    *,
-    delays: str = "median",
-    drift: str = "isotropic",
-    sigma_dex: float = 0.0,
-) -> Array:
-    """Correlations of an element of one channel with known ones, at all points of a grid.
-
-    Parameters
-    ----------
-    known : sequence of m Element
-    env : Environment
-    grid : dict of arrays
-        Of delay (Myr), width (pc), kick (pc / Myr) and events.
-    delays, drift
-        As of `correlation_matrix`.
-    sigma_dex : float
-        Error of the abundance of the unknown element.
-
-    Returns
-    -------
-    array (delay, width, kick, events, m)
-    """
-    nodes = nodes_of(list(known), env, delays)
-    own = np.diag(nodes.weights @ node_pairs(nodes, env, drift).covariance() @ nodes.weights.T)
-    length, time = env.length_unit.value, env.time_unit.value
-    delay = grid["delay"][:, None, None] / time
-    width2 = (grid["width"][None, :, None] / length) ** 2
-    kick2 = (grid["kick"][None, None, :] * grid["delay"][:, None, None] / length) ** 2
-    cov = _with_nodes(nodes, env, drift, delay, width2, kick2) @ nodes.weights.T
-    variance = _own_variance(env, drift, delay, width2, kick2, grid["events"])
-    if sigma_dex:
-        average = np.maximum(env.scaled.t_star - delay, 0)[..., None]
-        variance = variance + (average * sigma_dex * np.log(10)) ** 2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        rho = cov[..., None, :] / np.sqrt(variance[..., None] * own)
-    return np.where(variance[..., None] > 0, rho, 0.0)
-
-
-def _with_nodes(
-    nodes: Nodes, env: Environment, drift: str, delay: Array, width2: Array, kick2: Array
-) -> Array:
-    """Covariance of the unknown product with each node, (delay, width, kick, nodes)."""
-    x, y = delay[..., None], nodes.delay
-    low, high = variances(width2[..., None] + nodes.width2, x, y, env.scaled)
-    kicked = kick2[..., None] + nodes.kick2
-    moved = displacement_variance(drift, x, y, env.scaled)
-    clustered = nodes.of_channels([channel.clustered for channel in nodes.channels])
-    return (
-        clustered * (1 + env.mass_scatter2) / (8 * np.pi) * bracket(low + kicked, high + kicked, moved, drift)
-    )
-
-
-def _own_variance(
-    env: Environment, drift: str, delay: Array, width2: Array, kick2: Array, events: Array
-) -> Array:
-    """Variance of the unknown product, (delay, width, kick, events)."""
-    low, high = variances(2 * width2, delay, delay, env.scaled)
-    moved = displacement_variance(drift, delay, delay, env.scaled)
-    clusters = (1 + env.mass_scatter2) * bracket(low + 2 * kick2, high + 2 * kick2, moved, drift)
-    # one event with itself: nothing moves it apart
-    shot = bracket(low, high, np.zeros_like(moved), drift)
-    return (clusters[..., None] + shot[..., None] / events) / (8 * np.pi)
-
-
-@dataclass(frozen=True, eq=False)
-class Trial:
-    """An element of known channel, treated as unknown.
-
-    Attributes
-    ----------
-    posterior : RProcessPosterior
-    channel : str
-        The one that makes most of it.
-    delay, width : float
-        Of that channel, in Myr and pc.
-    contains_delay, contains_width : bool
-        The interval of `level` contains it; where the posterior leans against an end of the prior, the one-sided
-        interval that ends there.
-    """
-
-    posterior: RProcessPosterior
-    channel: str
-    delay: float
-    width: float
-    level: float
-    contains_delay: bool
-    contains_width: bool
-
-    @property
-    def contains(self) -> bool:
-        """Both are contained."""
-        return self.contains_delay and self.contains_width
-
-
-def known_element_trials(
-    sample: Sample, symbols: Sequence[str] = TRIALS, *, level: float = 0.95, **options: Any
-) -> list[Trial]:
-    """Infer the channels of elements of which they are known, each in turn.
-
-    Parameters
-    ----------
-    sample : Sample
-    symbols : sequence of str
-    level : float
-        Of the intervals that must contain delay and width of the element's largest channel.
-    **options
-        As of `infer_r_process`.
-    """
-    known = {element.symbol: element for element in (options.get("elements") or load_elements())}
-    trials = []
-    for symbol in symbols:
-        if symbol not in known:
-            raise InputError(f"symbols has {symbol!r}; accepted are elements of known channels")
-        posterior = infer_r_process(sample, symbol, **options)
-        channel, _, delay = max(known[symbol].contributions, key=lambda each: each[1])
-        inside = [
-            _contains(posterior, name, value, level)
-            for name, value in (("delay", delay), ("width", channel.width.value))
-        ]
-        trials.append(Trial(posterior, channel.name, delay, float(channel.width.value), level, *inside))
-    return trials
-
-
-def _contains(posterior: RProcessPosterior, parameter: str, truth: float, level: float) -> bool:
-    piled = posterior.piled(parameter)
-    low, high = {"lower": (0.0, level), "upper": (1 - level, 1.0)}.get(
-        piled, (0.5 - level / 2, 0.5 + level / 2)
-    )
-    return posterior.quantile(parameter, low) <= truth <= posterior.quantile(parameter, high)
-
-
-def verdicts(trials: Sequence[Trial]) -> dict[str, str]:
-    """Whether delay and width of an unknown element are to be believed, each in one line.
-
-    Fewer than three of five known elements whose interval holds the truth, or fewer than three whose interval is narrower than the
-    prior (any interval as wide as the prior holds the truth): "not constrained by this model".
-    """
-    found = {}
-    for parameter in ("delay", "width"):
-        right = sum(getattr(trial, f"contains_{parameter}") for trial in trials)
-        narrow = sum(trial.posterior.shrinkage(parameter) < UNINFORMATIVE for trial in trials)
-        n = len(trials)
-        label = NOT_CONSTRAINED if min(right, narrow) < NEEDED else "recovered for known elements"
-        found[parameter] = (
-            f"{right} of {n} intervals hold the truth, {narrow} of {n} are narrower than {UNINFORMATIVE:g} of the prior: {label}"
-        )
-    return found

@@ -15,14 +15,10 @@ from statml.research.abundances.correlation import CorrelationMatrix, correlatio
 from statml.research.abundances.covariance import scatter_dex
 from statml.research.abundances.environment import Environment
 from statml.research.abundances.kernel import kernel
-from statml.research.abundances.r_process import (
-    PARAMETERS,
-    infer_r_process,
-    known_element_trials,
-    verdicts,
-)
+from statml.research.abundances.r_process import PARAMETERS, infer_r_process
 from statml.research.abundances.samples import SAMPLES, load_sample
 from statml.research.abundances.stellar import difference, predictions, scores, without_each
+from statml.research.abundances.trials import known_element_trials, verdicts
 
 COMMAND = "statml abundances results"
 # rho of the released kernel at the released parameters, from the tables released with arXiv:2507.14572

@@ -30,9 +30,11 @@ from statml.research.abundances import (
     verdicts,
 )
 from statml.research.abundances.discrepancy import fisher_z, learn_discrepancy, sampling_covariance
-from statml.research.abundances.r_process import NOT_CONSTRAINED, PARAMETERS, unknown_correlations
+from statml.research.abundances.r_process import PARAMETERS
 from statml.research.abundances.samples import clusters_sample
 from statml.research.abundances.stellar import baselines, jackknife_error, score, without_each
+from statml.research.abundances.trials import NOT_CONSTRAINED
+from statml.research.abundances.unknown_element import unknown_correlations
 
 TABLES = pytest.mark.skipif(
     "STATML_DATA" not in os.environ, reason="needs $STATML_DATA/abundances/corr_mead25.txt and its neighbours"
