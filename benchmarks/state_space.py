@@ -28,7 +28,8 @@ from benchmarks import report
 from benchmarks.measurement import Answer, Competitor, DisagreementError, machine
 from benchmarks.regression import compare
 from statml.gp import SHO, Kernel, Rotation, StateSpaceGP
-from statml.gp.state_space.likelihood import LOG_2PI, Sampling, Terms
+from statml.gp.state_space.block_filter import LOG_2PI
+from statml.gp.state_space.likelihood import Sampling, Terms
 
 Array = np.ndarray
 

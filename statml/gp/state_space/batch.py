@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ import torch
 
 from statml.errors import InputError
 from statml.gp.kernels import Kernel
-from statml.gp.state_space.likelihood import LOG_2PI, BlockFilter, Sampling, SingularError, Terms
+from statml.gp.state_space.block_filter import LOG_2PI, BlockFilter, SingularError
+from statml.gp.state_space.likelihood import Sampling, Terms
 from statml.gp.state_space.series import Series, as_times
 from statml.gp.state_space.unrolled import compiled_loop
 
@@ -33,6 +35,8 @@ def batch_log_likelihood(
     n_jobs : int
         Threads.
     """
+    if not (isinstance(n_jobs, Integral) and n_jobs >= 1):
+        raise InputError(f"n_jobs is {n_jobs!r}; accepted are integers >= 1")
     t, y, noise, offsets = _end_to_end(curves)
     found = BlockFilter.of(kernel)
     if found is None:
@@ -53,7 +57,7 @@ def batch_log_likelihood(
             values[some],
         )
 
-    bounds = np.linspace(0, len(curves), max(n_jobs, 1) + 1).astype(int)
+    bounds = np.linspace(0, len(curves), int(n_jobs) + 1).astype(int)
     slices = [slice(int(a), int(b)) for a, b in pairwise(bounds) if b > a]
     if len(slices) == 1:
         work(slices[0])

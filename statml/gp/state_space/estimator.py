@@ -22,9 +22,10 @@ from statml.compute import Device, resolve_device
 from statml.errors import InputError, InputTypeError
 from statml.gp.kernels import Kernel, Matern32
 from statml.gp.state_space.batch import batch_log_likelihood
+from statml.gp.state_space.block_filter import BlockFilter
 from statml.gp.state_space.evidence import Constants, fit_constants, log_evidence
 from statml.gp.state_space.forms import kernel_is_open, time_feature
-from statml.gp.state_space.likelihood import BlockFilter, Terms
+from statml.gp.state_space.likelihood import Terms
 from statml.gp.state_space.prediction import Together, draw_posterior, draw_prior, predict, together
 from statml.gp.state_space.search import Model, Search
 from statml.gp.state_space.series import (

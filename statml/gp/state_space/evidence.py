@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import torch
 
 from statml.gp.kernels import Kernel
-from statml.gp.state_space.likelihood import LOG_2PI, Sampling, Terms
+from statml.gp.state_space.block_filter import LOG_2PI
+from statml.gp.state_space.likelihood import Sampling, Terms
 
 Tensor = torch.Tensor
 

@@ -92,7 +92,7 @@ class Block:
         """Which formula holds, see `statml.gp.state_space.elementary`."""
         if self.order == 1:
             return FIRST_ORDER
-        c, w = (x.item() if isinstance(x, Tensor) else x for x in (self.decay, self.frequency))
+        c, w = (x.item() if isinstance(x, Tensor) else x.real for x in (self.decay, self.frequency))
         k = (w - c) * (w + c)
         if abs(k) <= NEARLY_CRITICAL * w * w:
             return CRITICAL
@@ -157,7 +157,8 @@ def leaves(kernel: Any) -> list[Any]:
 def blocks(kernel: Kernel, theta: Any) -> list[Block] | None:
     """The blocks a kernel is the sum of; None where it is something else.
 
-    Numbers for `theta` as an array, tensors for a tensor, which cost some microseconds each.
+    Numbers for `theta` as an array (complex ones for a complex array), tensors for a tensor,
+    which cost some microseconds each.
     """
     return None
 
@@ -400,7 +401,7 @@ def _numbers(kernel: Any, theta: Any) -> dict[str, Any]:
         values = {name: getattr(kernel, name) for name in kernel.parameters} | dict(
             kernel._split(np.exp(theta))
         )
-        return {name: float(_one(kernel, name, np.atleast_1d(value))[0]) for name, value in values.items()}
+        return {name: _one(kernel, name, np.atleast_1d(value))[0].item() for name, value in values.items()}
     return {name: _one(kernel, name, value).reshape(()) for name, value in kernel._values(theta).items()}
 
 
