@@ -96,6 +96,14 @@ def _mixture(quick: bool) -> dict[str, Any]:
     return mixture.benchmark([1_000, 10_000, 100_000], 5, 10, 3)
 
 
+def _training(quick: bool) -> dict[str, Any]:
+    from benchmarks import training
+
+    if quick:
+        return training.benchmark(2_000, [128], 1, 3)
+    return training.benchmark(20_000, [64, 256, 1024], 3, 7)
+
+
 def _xp_labels(quick: bool) -> dict[str, Any]:
     from benchmarks import xp_labels
 
@@ -146,6 +154,7 @@ FAMILIES: dict[str, Callable[[bool], dict[str, Any]]] = {
     "sampling": _sampling,
     "decomposition": _decomposition,
     "mixture": _mixture,
+    "training": _training,
     "two_point": _two_point,
     "abundances": _abundances,
     "gp_dense": _gp_dense,
@@ -181,6 +190,10 @@ def _layout(name: str) -> tuple[Callable[[dict[str, Any]], str], Callable[[dict[
         from benchmarks import sampling
 
         return sampling.tables, sampling.draw
+    if name == "training":  # turns of the same steps, not seconds against n
+        from benchmarks import training
+
+        return training.tables, training.draw
     if name == "xp_labels":
         from benchmarks import xp_labels
 

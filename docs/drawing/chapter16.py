@@ -92,7 +92,7 @@ def _strangers(axes: Axes, known: tuple[Array, Any], unknown: tuple[Array, Any])
         [3500, 5000, 7000, 10000, 15000, 20000], ["3500", "5000", "7000", "10000", "15000", "20000"]
     )
     axes.set_xticks([], minor=True)
-    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    axes.legend(frameon=False, fontsize=9, loc="upper right")
 
 
 def _coverage(axes: Axes, p: Any, teff: Array) -> None:

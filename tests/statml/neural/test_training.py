@@ -192,10 +192,17 @@ def test_a_plain_loop_gives_the_same_weights():
 
 def test_mixed_precision_trains():
     line = nn.Linear(1, 1)
-    chosen = Training(epochs=100, learning_rate=0.05, mixed_precision=True)
+    chosen = Training(epochs=100, learning_rate=0.05, mixed_precision=True, progress=True)
     history = train(line, squares, (x, 2 * x + 1), settings=chosen, rng=0)
     assert line.weight.dtype == torch.float32
     assert history.training[-1] < 1e-3 < history.training[0]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there():
+    with pytest.raises(InputError, match="no CUDA device; accepted here is 'cpu'"):
+        train(nn.Linear(1, 1), squares, data, settings=Training(device="cuda"))
+    train(nn.Linear(1, 1), squares, data, settings=Training(epochs=1, device="auto"))
 
 
 WRONG = {
