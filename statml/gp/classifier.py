@@ -91,6 +91,9 @@ class GaussianProcessClassifier(DistributionClassifier):
     are too near one half, the more the wider the prior of f; expectation propagation matches means. The
     time grows as n^3 (times the number of classes).
 
+    Hyperparameters are point estimates. Classes that do not overlap set no upper limit to the width
+    sigma of the kernel; give one with ``kernel.bounded(sigma=(0.1, 30.0))``.
+
     Examples
     --------
     >>> import numpy as np

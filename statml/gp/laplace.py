@@ -52,9 +52,13 @@ def laplace(covariance: Tensor, sign: Tensor, link: Link, *, start: Tensor | Non
     mode 0.4011, log evidence -0.7007 (exact -0.6931)
     """
     K = covariance
-    a = torch.zeros_like(sign) if start is None else start
-    f = K @ a
-    value = float(link.derivatives(sign, f).value.sum() - 0.5 * (a @ f))
+    a = f = torch.zeros_like(sign)
+    value = float(link.derivatives(sign, f).value.sum())
+    if start is not None:
+        near = K @ start
+        there = float(link.derivatives(sign, near).value.sum() - 0.5 * (start @ near))
+        # Weights of a very different K may be a worse start than none.
+        a, f, value = (start, near, there) if there > value else (a, f, value)
     converged, steps = False, 0
     while not converged and steps < MAX_STEPS:
         steps += 1

@@ -95,9 +95,11 @@ def softmax_laplace(
     log evidence -1.121 (exact -1.099)
     """
     K, t = covariance, indicator
-    a = torch.zeros_like(t) if start is None else start
-    f = a @ K
+    a = f = torch.zeros_like(t)
     value = _objective(t, a, f)
+    if start is not None and _objective(t, start, start @ K) > value:
+        a, f = start, start @ K
+        value = _objective(t, a, f)
     converged, steps = False, 0
     while not converged and steps < MAX_STEPS:
         steps += 1

@@ -14,7 +14,7 @@ from sklearn.gaussian_process import kernels as sklearn_kernels
 
 from statml.gp import RBF, Constant, Linear, Matern32, RationalQuadratic
 from statml.gp.class_evidence import BinaryEvidence, SoftmaxEvidence, evidence_and_gradient
-from statml.gp.expectation_propagation import expectation_propagation
+from statml.gp.expectation_propagation import Sites, expectation_propagation
 from statml.gp.laplace import laplace
 from statml.gp.links import LINKS
 from statml.gp.softmax_laplace import softmax_laplace
@@ -272,3 +272,19 @@ def test_softmax_laplace_is_the_formula_on_the_full_matrices():
     covariance = np.linalg.inv(inverse + W).reshape(k, n, k, n)
     _, cov = found.moments(tensor(K), tensor(np.diag(K)))
     assert_allclose(cov, np.einsum("cidi->icd", covariance), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("spread", [0.1, 30.0])
+def test_where_the_search_starts_does_not_matter(spread):
+    """Also from weights that are absurd under this covariance, as a search for hyperparameters hands on."""
+    X, y = noisy_ring(40, np.random.default_rng(10))
+    rng, K, sign = np.random.default_rng(11), tensor(RBF(0.7, 5.0)(X)), tensor(2 * y - 1)
+    target = tensor([y == 0, y == 1])
+    for link in LINKS.values():
+        found = laplace(K, sign, link, start=tensor(spread * rng.normal(size=40)))
+        assert_allclose(found.log_evidence, laplace(K, sign, link).log_evidence, rtol=1e-9)
+        sites = Sites(tensor(rng.uniform(0, spread, 40)), tensor(spread * rng.normal(size=40)))
+        found = expectation_propagation(K, sign, link, start=sites)
+        assert_allclose(found.log_evidence, expectation_propagation(K, sign, link).log_evidence, rtol=1e-8)
+    found = softmax_laplace(K, target, start=tensor(spread * rng.normal(size=(2, 40))))
+    assert_allclose(found.log_evidence, softmax_laplace(K, target).log_evidence, rtol=1e-9)
