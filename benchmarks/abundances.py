@@ -1,9 +1,11 @@
 """Correlations of n elements in closed form, beside the same formula without our savings, quadrature, and torch.
 
-matrix         correlations of n elements from single delays; peers are the formula between all 3 n products (numpy), and the integral
-               over ages done numerically (scipy)
-gradient       the matrix and its derivatives with respect to six parameters; peers are central differences, and torch in forward mode
-whole curves   correlations from curves of production; the peer is the formula between all 600 intervals (needs $STATML_DATA)
+matrix         correlations of n elements from single delays; peers are the formula between all 3 n products
+               (numpy), and the integral over ages done numerically (scipy)
+gradient       the matrix and its derivatives with respect to six parameters; peers are central differences,
+               and torch in forward mode
+whole curves   correlations from curves of production; the peer is the formula between all 600 intervals
+               (needs $STATML_DATA)
 
 One thread. What is timed goes from elements and an environment to the answer.
 """

@@ -1,8 +1,9 @@
 """The `statml` command line: ``statml SYSTEM figure|results|simulate|fit``.
 
-Systems are the packages of `statml.research`. `figure` and `results` are the same for all: they call ``figure.figure()`` and
-``results.headline()`` of the system. `simulate` and `fit` are its own: its module ``command`` has functions ``add_simulate(parser)`` and ``add_fit(parser)`` that add
-arguments and set ``run``; a system without one of them has no such verb. Nothing of a system is imported before it is named.
+Systems are the packages of `statml.research`. `figure` and `results` are the same for all: they call
+``figure.figure()`` and ``results.headline()`` of the system. `simulate` and `fit` are its own: its module
+``command`` has functions ``add_simulate(parser)`` and ``add_fit(parser)`` that add arguments and set ``run``;
+a system without one of them has no such verb. Nothing of a system is imported before it is named.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Rows of a research system's table: what a paper says beside what we compute, with the tier of the data.
 
-Every system of `statml.research` has ``results.headline()`` that returns such rows, computed when it is called; ``statml SYSTEM results``
-prints them. What could not be computed stays in the table with the reason in place of a number.
+Every system of `statml.research` has ``results.headline()`` that returns such rows, computed when it is
+called; ``statml SYSTEM results`` prints them. What could not be computed stays in the table with the reason
+in place of a number.
 """
 
 from __future__ import annotations

@@ -1,12 +1,14 @@
 """Correlations between elemental abundances in the interstellar medium and young stars (arXiv:2507.14572).
 
-Why do some elements vary together from place to place and others not? Clusters inject metals through three channels, each with its own
-delay and width, into gas that mixes by diffusion; two elements are alike as far as their channels, delays and widths are.
-Reproduced: the covariance of two elements in closed form, the 42 x 42 matrix of correlations, what noise and beams make of it, and the
-comparison with four samples of stars, beside baselines without physics and with errors. Not the paper's: the kernel of drifting clusters,
-derived and simulated anew (the released one is there as ``drift="aligned"``), rare events, whole delay curves, the simulator of maps, and
-the inference of an unknown channel. Not reproduced: a scatter of 0.1 dex, and parameters of the r-process, which present
-correlations do not determine. Left out: shear, gas flows, gradients, the thickness of discs, bursts of star formation.
+Why do some elements vary together from place to place and others not? Clusters inject metals through three
+channels, each with its own delay and width, into gas that mixes by diffusion; two elements are alike as far
+as their channels, delays and widths are. Reproduced: the covariance of two elements in closed form, the 42 x
+42 matrix of correlations, what noise and beams make of it, and the comparison with four samples of stars,
+beside baselines without physics and with errors. Not the paper's: the kernel of drifting clusters, derived
+and simulated anew (the released one is there as ``drift="aligned"``), rare events, whole delay curves, the
+simulator of maps, and the inference of an unknown channel. Not reproduced: a scatter of 0.1 dex, and
+parameters of the r-process, which present correlations do not determine. Left out: shear, gas flows,
+gradients, the thickness of discs, bursts of star formation.
 """
 
 from statml.research.abundances.channels import (

@@ -1,13 +1,14 @@
 r"""Covariances, powers and means of elements, in the units of the field.
 
-An element X is made by channels c in parts f_Xc at delays t_Xc. With K the bracket of `statml.research.abundances.kernel`,
+An element X is made by channels c in parts f_Xc at delays t_Xc. With K the bracket of
+`statml.research.abundances.kernel`,
 
     Cov_XY(r) = 1 / (8 pi) sum_cc' f_Xc f_Yc' [(1 + sigma_w^2) K_cc'(r) + delta_cc' (1 + eps_c^2) / n_c K'_cc(r)]
 
-in units of (m / L0^2)^2. The second term is the Poisson noise of rare events, n_c for a mean cluster and with a scatter
-eps_c of their yields; it vanishes where events are many. Kicks sigma_k of the events widen the first term by sigma_k^2 (t_X^2 + t_Y^2),
-because two events are kicked independently, and the second by sigma_k^2 (t_X - t_Y)^2, because it is one event. Channels
-that are not clustered have the second term only.
+in units of (m / L0^2)^2. The second term is the Poisson noise of rare events, n_c for a mean cluster and with
+a scatter eps_c of their yields; it vanishes where events are many. Kicks sigma_k of the events widen the
+first term by sigma_k^2 (t_X^2 + t_Y^2), because two events are kicked independently, and the second by
+sigma_k^2 (t_X - t_Y)^2, because it is one event. Channels that are not clustered have the second term only.
 """
 
 from __future__ import annotations
@@ -169,7 +170,8 @@ class Pairs:
         S_min and S_max without drift.
     drift : str
     terms : list of (factor, kicked, moved)
-        The covariance is the sum of ``factor * bracket(low + kicked, high + kicked, moved)``, `moved` the variance of the drift.
+        The covariance is the sum of ``factor * bracket(low + kicked, high + kicked, moved)``; `moved` is the
+        variance of the drift.
     """
 
     low: Array
@@ -216,7 +218,10 @@ def _node_variances(nodes: Nodes, env: Environment, lag: float = 0.0) -> tuple[A
 
 
 def _power(pairs: Pairs, k2: float) -> Array:
-    """Power of all pairs at one squared wavenumber: (exp(-k^2 S_min / 2) - exp(-k^2 S_max / 2)) / (2 k^2) for each kernel."""
+    """Power of all pairs at one squared wavenumber.
+
+    A kernel is the transform of 8 pi (exp(-k^2 S_min / 2) - exp(-k^2 S_max / 2)) / (2 k^2).
+    """
     span = k2 * (pairs.high - pairs.low) / 2
     # at k = 0 it is (S_max - S_min) / 4
     buildup = (
@@ -225,7 +230,6 @@ def _power(pairs: Pairs, k2: float) -> Array:
         * np.where(span == 0, 1.0, -np.expm1(-span) / np.where(span == 0, 1.0, span))
     )
     shape = buildup * np.exp(-k2 * pairs.low / 2)
-    # a kernel is 8 pi times the plane's transform of this
     return sum(
         8 * np.pi * factor * shape * np.exp(-k2 * kicked / 2) * damping(np.asarray(k2), moved, pairs.drift)
         for factor, kicked, moved in pairs.terms

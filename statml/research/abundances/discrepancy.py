@@ -5,10 +5,12 @@ For known elements the theory says z = atanh(rho) of every pair; what is left of
     D_xy = mu + a_x + a_y + e_xy,     a ~ N(0, s_a^2),  e ~ N(0, s_e^2),
 
 one mean, one term for each element, and noise. A new element then has a row with mean mu + a_y and covariance
-s_a^2 1 1^T + diag(s_e^2 + var a_y): its own term shifts all of the row together. Sampling noise of the known pairs is in s_e too, so that
-adding that of the new row counts some of it twice: intervals are on the wide side.
+s_a^2 1 1^T + diag(s_e^2 + var a_y): its own term shifts all of the row together. Sampling noise of the known
+pairs is in s_e too, so that adding that of the new row counts some of it twice: intervals are on the wide
+side.
 
-Sampling covariance of the row: Olkin & Siotani (1964), also Steiger (1980), Psychol. Bull. 87, 245, for n stars.
+Sampling covariance of the row: Olkin & Siotani (1964), also Steiger (1980), Psychol. Bull. 87, 245, for n
+stars.
 """
 
 from __future__ import annotations

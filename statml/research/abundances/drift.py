@@ -1,19 +1,20 @@
 r"""How far apart a cluster puts what it makes early and what it makes late.
 
-An element made t_X after the birth of a cluster and one made t_Y after it are injected at places that differ by a
-vector; for each axis it is normal with variance
+An element made t_X after the birth of a cluster and one made t_Y after it are injected at places that differ
+by a vector; for each axis it is normal with variance
 
     isotropic    sigma_v^2 (t_X - t_Y)^2                     the cluster moves straight on
     dispersing   sigma_v^2 (t_X^2 + t_Y^2)                   it dissolves at birth, each star goes its own way
     epicyclic    2 (sigma_v / nu)^2 (1 - cos nu (t_X - t_Y))  it oscillates about a guiding centre with frequency nu
 
-Straight motion carries a star of 2 km/s by 1.2 kpc in 600 Myr, which a star of a disc does not do: radially it
-oscillates with an amplitude of sigma_v / nu = 53 pc. The epicyclic form gives both axes the radial variance. It leaves out
-that the azimuthal axis of an epicycle is longer by 2 Omega / nu (1.4 where rotation is flat), and the shear, which
-draws out gas and orbits alike.
+Straight motion carries a star of 2 km/s by 1.2 kpc in 600 Myr, which a star of a disc does not do: radially
+it oscillates with an amplitude of sigma_v / nu = 53 pc. The epicyclic form gives both axes the radial
+variance. It leaves out that the azimuthal axis of an epicycle is longer by 2 Omega / nu (1.4 where rotation
+is flat), and the shear, which draws out gas and orbits alike.
 
-"aligned" is the form of the released analysis of arXiv:2507.14572: the variance is the isotropic one, but the average
-over directions of exp(i k.v dt) is replaced by cos(k v dt), as if all drift were along k (see `statml.research.abundances.kernel`).
+"aligned" is the form of the released analysis of arXiv:2507.14572: the variance is the isotropic one, but the
+average over directions of exp(i k.v dt) is replaced by cos(k v dt), as if all drift were along k (see
+`statml.research.abundances.kernel`).
 """
 
 from __future__ import annotations

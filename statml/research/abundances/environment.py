@@ -2,8 +2,8 @@ r"""The interstellar medium: how fast metals are mixed, and how often and where 
 
     dZ/dt = kappa lap Z + m sum_i w_i delta(t - t_i - t_X) N(x - x_i - v_i t_X; sigma_X^2 1)
 
-Clusters i form at rate Gamma for each unit of area and time, over the last t_*, with relative masses w of mean 1
-and variance sigma_w^2, and drift with velocities v. Lengths and times are measured in
+Clusters i form at rate Gamma for each unit of area and time, over the last t_*, with relative masses w of
+mean 1 and variance sigma_w^2, and drift with velocities v. Lengths and times are measured in
 
     L0 = (kappa / Gamma)^(1/4),   T0 = (kappa Gamma)^(-1/2),
 

@@ -23,7 +23,7 @@ NAMES = {"ccsn": "massive stars", "agb": "AGB", "snia": "SN Ia"}
 
 
 def figure() -> Figure:
-    """The matrix ordered by channel; with the third-party tables also predicted against observed, and Eu's posterior.
+    """The matrix ordered by channel; with third-party tables also the stars, and the posterior of Eu.
 
     Returns
     -------
@@ -48,7 +48,7 @@ def figure() -> Figure:
 
 
 def by_channel(elements: list[Element]) -> list[Element]:
-    """Elements of one largest channel together: massive stars and supernovae Ia the purest first, AGB stars by delay."""
+    """Elements of one largest channel together, the purest first; those of AGB stars by delay."""
     ccsn, agb, snia = CHANNELS
     order = {ccsn: 0, snia: 1, agb: 2}
 

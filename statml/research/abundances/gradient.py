@@ -1,13 +1,14 @@
 r"""How correlations change with the environment: derivatives of the whole matrix, in closed form.
 
-At r = 0 the kernel depends on the environment through S_min, S_max and the drift's variance d^2 only, whose derivatives are
+At r = 0 the kernel depends on the environment through S_min, S_max and the drift's variance d^2 only, whose
+derivatives are
 
-    ln kappa (l_corr kept)   S_min - sigma^2,   S_max - sigma^2 - 4 l_corr^2,   0          sigma^2 = sigma_c^2 + sigma_c'^2
+    ln kappa (l_corr kept)   S_min - sigma^2,   S_max - sigma^2 - 4 l_corr^2,   0
     ln l_corr                0,                 8 l_corr^2,                     0
     ln drift                 0,                 0,                              2 d^2
     ln width of channel c    2 sigma_c^2 for each of the two products that c makes, both
 
-and d rho = d Cov_XY / sqrt(Cov_XX Cov_YY) - rho (d Cov_XX / Cov_XX + d Cov_YY / Cov_YY) / 2.
+with sigma^2 = sigma_c^2 + sigma_c'^2, and d rho = d Cov_XY / sqrt(Cov_XX Cov_YY) - rho (d Cov_XX / Cov_XX + d Cov_YY / Cov_YY) / 2.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 r"""The covariance of two fields of metals that the same star clusters feed.
 
-Derivation. An event adds a Gaussian that diffuses, so t after its birth a cluster has put the product of channel c, made t_X
-after birth, into a Gaussian of variance s^2 = sigma_c^2 + 2 kappa (t - t_X) for each axis, centred at x_i + v t_X. The Fourier
-transform of the field is
+Derivation. An event adds a Gaussian that diffuses, so t after its birth a cluster has put the product of
+channel c, made t_X after birth, into a Gaussian of variance s^2 = sigma_c^2 + 2 kappa (t - t_X) for each
+axis, centred at x_i + v t_X. The Fourier transform of the field is
 
     Z_X(k) = m sum_i w_i exp(-k^2 s_X^2 / 2 - i k.(x_i + v_i t_X)),
 
@@ -10,25 +10,27 @@ and because clusters are a Poisson process (Campbell's theorem) the cross power 
 
     P_XY(k) = Gamma m^2 <w^2> int dt exp(-k^2 S(t) / 2) <exp(-i k.v (t_X - t_Y))>_v,    S = s_X^2 + s_Y^2.
 
-Between the youngest cluster that has made both and the oldest, S runs from S_min to S_max with dS = 4 kappa dt. A drift with a
-normal velocity of dispersion sigma_v for each axis gives <exp(-i k.v dt)> = exp(-k^2 d^2 / 2), d = sigma_v |t_X - t_Y|, since
-k.v is normal with variance k^2 sigma_v^2 whatever the direction of k. So drift only widens: S -> S + d^2. With
-int d^2k / (2 pi)^2 exp(i k.r - k^2 S / 2) = exp(-r^2 / 2 S) / (2 pi S) and int dS exp(-r^2 / 2 S) / S = E1(r^2 / 2 S),
+Between the youngest cluster that has made both and the oldest, S runs from S_min to S_max with dS = 4 kappa
+dt. A drift with a normal velocity of dispersion sigma_v for each axis gives <exp(-i k.v dt)> = exp(-k^2 d^2 /
+2), d = sigma_v |t_X - t_Y|, since k.v is normal with variance k^2 sigma_v^2 whatever the direction of k. So
+drift only widens: S -> S + d^2. With int d^2k / (2 pi)^2 exp(i k.r - k^2 S / 2) = exp(-r^2 / 2 S) / (2 pi S)
+and int dS exp(-r^2 / 2 S) / S = E1(r^2 / 2 S),
 
     Cov_XY(r) = A [E1(r^2 / 2 (S_max + d^2)) - E1(r^2 / 2 (S_min + d^2))],     A = Gamma m^2 <w^2> / (8 pi kappa),
     Cov_XY(0) = A ln[(S_max + d^2) / (S_min + d^2)].
 
-`kernel` is the bracket. With a second field observed a time `lag` after the first, S_min = sigma_c^2 + sigma_c'^2 + 2 kappa
-|t_Y - t_X - lag| and S_max = S_min + 4 kappa min(t_* - t_X, t_* + lag - t_Y); where that minimum is not positive no cluster
-has made both, and the kernel is zero.
+`kernel` is the bracket. With a second field observed a time `lag` after the first, S_min = sigma_c^2 +
+sigma_c'^2 + 2 kappa |t_Y - t_X - lag| and S_max = S_min + 4 kappa min(t_* - t_X, t_* + lag - t_Y); where that
+minimum is not positive no cluster has made both, and the kernel is zero.
 
 The released analysis of arXiv:2507.14572 has another bracket at r = 0 (drift="aligned"),
 
     ln(S_max / S_min) + g(d / sqrt(S_max)) - g(d / sqrt(S_min)),    g(b) = 2 b asinh(b) / sqrt(1 + b^2),
 
-whose derivative 2F1(1, 1; 1/2; -d^2 / S) / S is what the integral gives where <exp(i k.v dt)> over directions, a Bessel function
-J0(k v dt), is replaced by cos(k v dt). It is negative for d^2 > 2.3 S, which no sum of positive Gaussians can be. A simulation
-of drifting particles (tests/statml/research/abundances/test_particles.py: every cluster an event, power measured mode by mode)
+whose derivative 2F1(1, 1; 1/2; -d^2 / S) / S is what the integral gives where <exp(i k.v dt)> over
+directions, a Bessel function J0(k v dt), is replaced by cos(k v dt). It is negative for d^2 > 2.3 S, which no
+sum of positive Gaussians can be. A simulation of drifting particles
+(tests/statml/research/abundances/test_particles.py: every cluster an event, power measured mode by mode)
 agrees with the isotropic form and rejects this one; the isotropic form is the default.
 """
 
@@ -143,7 +145,7 @@ def variances(width2: Any, x: Any, y: Any, env: Scaled, lag: Any = 0.0) -> tuple
 
 
 def bracket(low: Array, high: Array, moved: Array, drift: str, r2: Any = 0.0) -> Array:
-    """The kernel of S from `low` to `high`, a displacement of variance `moved` for each axis, at squared separation `r2`."""
+    """The kernel of S from `low` to `high`, displaced with variance `moved`, at squared separation `r2`."""
     if drift == "aligned":
         if np.any(r2):
             raise InputError(
@@ -177,7 +179,7 @@ def bracket_slopes(low: Array, high: Array, moved: Array, drift: str) -> tuple[A
 
 
 def _aligned_slopes(s: Array, moved: Array) -> tuple[Array, Array]:
-    """Derivatives of ln s + g(sqrt(moved / s)) with respect to s, which is 2F1(1, 1; 1/2; -moved / s) / s, and `moved`."""
+    """Derivatives of ln s + g(sqrt(moved / s)) with respect to s and to `moved`."""
     b = np.sqrt(moved / s)
     root = np.arcsinh(b) / (1 + b**2) ** 1.5
     # (asinh b) / b is 1 at b = 0

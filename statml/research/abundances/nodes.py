@@ -1,7 +1,7 @@
 """What a set of elements is made of, as plain arrays: a table of (channel, delay) and each element's weights on it.
 
-Elements share most of their (channel, delay) pairs, so the kernel is evaluated between the distinct ones, and the covariance
-of the elements is W K W^T.
+Elements share most of their (channel, delay) pairs, so the kernel is evaluated between the distinct ones, and
+the covariance of the elements is W K W^T.
 """
 
 from __future__ import annotations

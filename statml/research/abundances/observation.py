@@ -4,8 +4,8 @@ Errors of s_X dex add (mean_X s_X ln 10)^2 to the variance of X and nothing to c
 
     rho_obs = rho / sqrt(phi_X phi_Y),   phi_X = 1 + (mean_X^2 / var_X) (s_X ln 10)^2.
 
-A beam of Gaussian standard deviation s smooths the field: sigma_c^2 -> sigma_c^2 + s^2, s = FWHM / sqrt(8 ln 2). A cloud in
-which young stars mix before they form does the same.
+A beam of Gaussian standard deviation s smooths the field: sigma_c^2 -> sigma_c^2 + s^2, s = FWHM / sqrt(8 ln
+2). A cloud in which young stars mix before they form does the same.
 """
 
 from __future__ import annotations

@@ -6,15 +6,18 @@ Campbell's theorem gives every cumulant as an integral over the ages of clusters
 
 A product of n Gaussians S_1 ... S_n about t_1 v ... t_n v, with v normal of dispersion sigma_v, integrates to
 
-    1 / prod(2 pi S_j) * 2 pi / (a + sigma_v^2 [a b - c^2]),   a = sum 1/S_j,  b = sum t_j^2 / S_j,  c = sum t_j / S_j.
+    1 / prod(2 pi S_j) * 2 pi / (a + sigma_v^2 [a b - c^2]),
+    a = sum 1/S_j,  b = sum t_j^2 / S_j,  c = sum t_j / S_j.
 
-Without drift and for one channel that is kappa_n = Gamma <w^n> m^n int dt (2 pi s^2)^(1-n) / n. The density of one channel follows
-from its characteristic function, with u = s^2 = sigma^2 + 2 kappa (t - t_X) from sigma^2 to sigma^2 + 2 kappa (t_* - t_X),
+Without drift and for one channel that is kappa_n = Gamma <w^n> m^n int dt (2 pi s^2)^(1-n) / n. The density
+of one channel follows from its characteristic function, with u = s^2 = sigma^2 + 2 kappa (t - t_X) from
+sigma^2 to sigma^2 + 2 kappa (t_* - t_X),
 
     ln phi(q) = Gamma / (2 kappa) int 2 pi u H(q m / (2 pi u)) du,     H(z) = int_0^z (phi_w(x) - 1) dx / x,
 
-where phi_w is the characteristic function of the masses: for equal ones H(z) = Ci(z) - ln z - gamma_E + i Si(z), else a
-gamma distribution of mean 1. The derivation is ours from Campbell's theorem; the tests compare with simulated sums of events.
+where phi_w is the characteristic function of the masses: for equal ones H(z) = Ci(z) - ln z - gamma_E + i
+Si(z), else a gamma distribution of mean 1. The derivation is ours from Campbell's theorem; the tests compare
+with simulated sums of events.
 """
 
 from __future__ import annotations
@@ -165,7 +168,9 @@ def pdf(values: Any, x: Element, env: Environment) -> Array:
         raise InputError("values has NaN or infinite entries; accepted are finite numbers")
     _, delays, widths2 = _many_events(x, env)
     if len(delays) != 1:
-        raise InputError(f"x has {len(x.contributions)} channels before t_star; accepted is an element with one")
+        raise InputError(
+            f"x has {len(x.contributions)} channels before t_star; accepted is an element with one"
+        )
     centre, std = mean(x, env), np.sqrt(covariance(x, x, env))
     period = 2 * max(centre + 20 * std, 1.2 * points.max(initial=0.0))
     log_phi = _log_characteristic(widths2[0], delays[0], env.scaled)

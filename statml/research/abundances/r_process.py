@@ -1,15 +1,18 @@
-r"""When, how widely, how rarely and how far from their clusters are r-process elements made? From one row of correlations.
+r"""When, how widely, how rarely and where are r-process elements made? From one row of correlations.
 
-The unknown element has one channel with a delay, a width, a kick and a mean number of events per cluster (an effective number n / (1 + eps^2),
-for the scatter of yields only enters so). Its correlations with elements of known channels follow, so from observed ones a posterior,
+The unknown element has one channel with a delay, a width, a kick and a mean number of events per cluster (an
+effective number n / (1 + eps^2), for the scatter of yields only enters so). Its correlations with elements of
+known channels follow, so from observed ones a posterior,
 
     z_obs = z(delay, width, kick, events) + discrepancy + sampling noise,     z = atanh(rho).
 
-The discrepancy is what the theory gets wrong about known elements (`statml.research.abundances.discrepancy`). Without it the answer means
-nothing: it would be narrow, and wrong for elements of which one knows better (`statml.research.abundances.trials`).
+The discrepancy is what the theory gets wrong about known elements (`statml.research.abundances.discrepancy`).
+Without it the answer means nothing: it would be narrow, and wrong for elements of which one knows better
+(`statml.research.abundances.trials`).
 
-The posterior is evaluated on a grid of four dimensions. The likelihood costs microseconds, the grid is exact to its spacing, and it shows by
-itself where a posterior leans against the end of a prior, which for chains would be one more thing to diagnose.
+The posterior is evaluated on a grid of four dimensions. The likelihood costs microseconds, the grid is exact
+to its spacing, and it shows by itself where a posterior leans against the end of a prior, which for chains
+would be one more thing to diagnose.
 """
 
 from __future__ import annotations
@@ -200,41 +203,41 @@ def infer_r_process(
 ) -> RProcessPosterior:
     """Infer the channel of an element from its observed correlations with elements of known channels.
 
-        Parameters
-        ----------
-        sample : Sample
-            Observed correlations, the row of `symbol` among them; the others teach the discrepancy.
-        symbol : str
-            The element whose channel is unknown; what is known of it otherwise is not used.
-        env : Environment, optional
-            By default the fiducial one.
-        stars : int
-            Number of stars behind the correlations.
-        priors : Priors, optional
-        elements : sequence of Element, optional
-            The known ones, by default those of `load_elements`; only elements of the sample are used.
-        delays, drift
-            As of `correlation_matrix`, for the known elements.
-        discrepancy : {"learned", "none"}
-            "none" is there to show what comes of it.
+    Parameters
+    ----------
+    sample : Sample
+        Observed correlations, the row of `symbol` among them; the others teach the discrepancy.
+    symbol : str
+        The element whose channel is unknown; what is known of it otherwise is not used.
+    env : Environment, optional
+        By default the fiducial one.
+    stars : int
+        Number of stars behind the correlations.
+    priors : Priors, optional
+    elements : sequence of Element, optional
+        The known ones, by default those of `load_elements`; only elements of the sample are used.
+    delays, drift
+        As of `correlation_matrix`, for the known elements.
+    discrepancy : {"learned", "none"}
+        "none" is there to show what comes of it.
 
-        Returns
-        -------
-        RProcessPosterior
+    Returns
+    -------
+    RProcessPosterior
 
-        Raises
-        ------
-        InputError, InputTypeError
+    Raises
+    ------
+    InputError, InputTypeError
 
-        Examples
-        --------
-        >>> from statml.research.abundances.samples import Sample
-        >>> from statml.research.abundances import Environment, correlation_matrix, load_elements
-        >>> rho = correlation_matrix(load_elements(["O", "Mg", "Si", "Fe", "Ni", "Ba", "Y"]), Environment.fiducial())
-        >>> made_up = Sample("theory itself", rho.symbols, rho.values, {})
-        >>> posterior = infer_r_process(made_up, "Mg", stars=10_000)
-        >>> posterior.partners
-        ('O', 'Si', 'Fe', 'Ni', 'Y', 'Ba')
+    Examples
+    --------
+    >>> from statml.research.abundances.samples import Sample
+    >>> from statml.research.abundances import Environment, correlation_matrix, load_elements
+    >>> rho = correlation_matrix(load_elements(["O", "Mg", "Si", "Fe", "Ni", "Ba", "Y"]), Environment.fiducial())
+    >>> made_up = Sample("theory itself", rho.symbols, rho.values, {})
+    >>> posterior = infer_r_process(made_up, "Mg", stars=10_000)
+    >>> posterior.partners
+    ('O', 'Si', 'Fe', 'Ni', 'Y', 'Ba')
     """
     env = Environment.fiducial() if env is None else env
     priors = Priors() if priors is None else priors

@@ -1,7 +1,7 @@
 """Correlations between abundances as observed: three published matrices, and open clusters from which we make one.
 
-Errors of single abundances are those the authors of the comparison used (dex): APOGEE for Ting & Weinberg (2022), their own for
-Mead et al. (2025).
+Errors of single abundances are those the authors of the comparison used (dex): APOGEE for Ting & Weinberg
+(2022), their own for Mead et al. (2025).
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 r"""Predicted against observed correlations of stars, beside what one could say without the theory.
 
-A prediction is scored by the correlation r of its pairs with the observed ones, the same of their ranks, the root mean square of
-the differences and their mean (bias). Pairs share elements, so errors come from leaving out an element with all its pairs
-(jackknife), and the probability of r by chance from exchanging the names of elements (Mantel 1967, Cancer Res. 27, 209).
-Two baselines know which channels make an element, but nothing of diffusion, delays or widths:
+A prediction is scored by the correlation r of its pairs with the observed ones, the same of their ranks, the
+root mean square of the differences and their mean (bias). Pairs share elements, so errors come from leaving
+out an element with all its pairs (jackknife), and the probability of r by chance from exchanging the names of
+elements (Mantel 1967, Cancer Res. 27, 209). Two baselines know which channels make an element, but nothing of
+diffusion, delays or widths:
 
     cosine        f_X . f_Y / |f_X| |f_Y|, with f the fractions of channels
     same family   1 if the largest channel is the same, else 0

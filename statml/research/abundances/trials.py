@@ -1,7 +1,7 @@
 """Is the inferred channel of an element to be believed? Elements of known channels, treated as unknown, say.
 
-Where fewer than three of five get back what made them, or their intervals are as wide as the prior, the posterior of an unknown element is labelled "not
-constrained by this model".
+Where fewer than three of five get back what made them, or their intervals are as wide as the prior, the
+posterior of an unknown element is labelled "not constrained by this model".
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ def _contains(posterior: RProcessPosterior, parameter: str, truth: float, level:
 def verdicts(trials: Sequence[Trial]) -> dict[str, str]:
     """Whether delay and width of an unknown element are to be believed, each in one line.
 
-    Fewer than three of five known elements whose interval holds the truth, or fewer than three whose interval is narrower than the
-    prior (any interval as wide as the prior holds the truth): "not constrained by this model".
+    Fewer than three of five known elements whose interval holds the truth, or fewer than three whose interval is
+    narrower than the prior (any interval as wide as the prior holds the truth): "not constrained by this model".
     """
     found = {}
     for parameter in ("delay", "width"):
@@ -99,7 +99,6 @@ def verdicts(trials: Sequence[Trial]) -> dict[str, str]:
         narrow = sum(trial.posterior.shrinkage(parameter) < UNINFORMATIVE for trial in trials)
         n = len(trials)
         label = NOT_CONSTRAINED if min(right, narrow) < NEEDED else "recovered for known elements"
-        found[parameter] = (
-            f"{right} of {n} intervals hold the truth, {narrow} of {n} are narrower than {UNINFORMATIVE:g} of the prior: {label}"
-        )
+        counts = f"{right} of {n} intervals hold the truth, {narrow} of {n} are narrower than {UNINFORMATIVE:g} of the prior"
+        found[parameter] = f"{counts}: {label}"
     return found

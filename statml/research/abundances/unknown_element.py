@@ -1,7 +1,7 @@
 """Correlations of an element of unknown channel with known ones, at all points of a grid of its four parameters.
 
-The covariance with known elements does not depend on the number of events, the variance does: rho = cov / sqrt(var_known var), so the fourth
-dimension costs almost nothing.
+The covariance with known elements does not depend on the number of events, the variance does: rho = cov /
+sqrt(var_known var), so the fourth dimension costs almost nothing.
 """
 
 from __future__ import annotations

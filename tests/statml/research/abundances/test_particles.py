@@ -1,9 +1,10 @@
 """The power of drifting particles, mode by mode, against the closed forms: no field, no grid.
 
-Clusters are points of a Poisson process in a periodic box; what they make is moved star by star. The transform of the
-field at a mode of the box is a sum over particles, its mean square is the power, and modes are independent of each other.
-Units: kappa = t_* = 1, 40 clusters for each unit of area and time; clusters drift fast, so that the forms differ where there is
-power. Each comparison is at 4 standard errors of 80 realisations (t distribution, 1e-4 each; 20 of them: 0.2 % for the module).
+Clusters are points of a Poisson process in a periodic box; what they make is moved star by star. The transform
+of the field at a mode of the box is a sum over particles, its mean square is the power, and modes are
+independent of each other. Units: kappa = t_* = 1, 40 clusters for each unit of area and time; clusters drift
+fast, so that the forms differ where there is power. Each comparison is at 4 standard errors of 80 realisations
+(t distribution, 1e-4 each; 20 of them: 0.2 % for the module).
 """
 
 from __future__ import annotations
