@@ -144,6 +144,14 @@ def _retrieval(quick: bool) -> dict[str, Any]:
     return retrieval.benchmark(100_000, 60, ("mapped", "chroma"))
 
 
+def _abundance_simulation(quick: bool) -> dict[str, Any]:
+    from benchmarks import abundance_simulation
+
+    if quick:
+        return abundance_simulation.benchmark([128], [3_200], [4], 2)
+    return abundance_simulation.benchmark([128, 256, 512], [3_200, 51_200], [1, 4, 16, 42], 3)
+
+
 FAMILIES: dict[str, Callable[[bool], dict[str, Any]]] = {
     "regression": _regression,
     "gls": _gls,
@@ -156,6 +164,7 @@ FAMILIES: dict[str, Callable[[bool], dict[str, Any]]] = {
     "mixture": _mixture,
     "training": _training,
     "two_point": _two_point,
+    "abundance_simulation": _abundance_simulation,
     "abundances": _abundances,
     "gp_dense": _gp_dense,
     "state_space": _state_space,
@@ -198,6 +207,10 @@ def _layout(name: str) -> tuple[Callable[[dict[str, Any]], str], Callable[[dict[
         from benchmarks import xp_labels
 
         return xp_labels.tables, xp_labels.draw
+    if name == "abundance_simulation":
+        from benchmarks import abundance_simulation
+
+        return abundance_simulation.tables, abundance_simulation.draw
     return report.tables, report.draw
 
 
