@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from astropy import units as u
@@ -154,6 +156,21 @@ def test_observed_later_the_second_field_is_smoother():
     assert covariance(x, y, ENV, lag=50 * u.Myr) == pytest.approx(
         covariance(y, x, shifted, lag=-50 * u.Myr), rel=1e-12
     )
+
+
+def test_the_azimuthal_axis_of_an_epicycle_hardly_matters(monkeypatch):
+    """Twice the variance along one axis, as where rotation is flat: int dS / sqrt((S + a) (S + b)) at r = 0."""
+
+    def unequal(low, high, moved, drift, r2=0.0):
+        def integral(s):
+            return 2 * np.log(np.sqrt(s + moved) + np.sqrt(s + 2 * moved))
+
+        return integral(high) - integral(low)
+
+    equal = correlation_matrix(load_elements(), ENV, drift="epicyclic").values
+    monkeypatch.setattr(sys.modules[covariance.__module__], "bracket", unequal)
+    difference = np.abs(correlation_matrix(load_elements(), ENV, drift="epicyclic").values - equal).max()
+    assert 1e-3 < difference < 0.007
 
 
 # --- derivatives ---
