@@ -203,4 +203,4 @@ def test_the_fit_finds_what_decides() -> None:
     found = [Trial(str(i), "", bool(v[0] > 0.5), Signs(*v)) for i, v in enumerate(values)]
     weights = fitted(found)["weights"]
     assert isinstance(weights, dict)
-    assert weights["sentence"] > 5 * max(abs(weights["passage"]), abs(weights["coverage"]))
+    assert weights["words"] > 5 * max(abs(weights["vectors"]), abs(weights["coverage"]))

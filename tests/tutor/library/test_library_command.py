@@ -73,7 +73,7 @@ def test_from_adding_to_finding(papers: str, capsys: pytest.CaptureFixture[str],
     assert "1. Bread [note]" in capsys.readouterr().out
     assert main(["library", "verify"]) == 0
     assert main(["library", "stats"]) == 0
-    assert "of the model    all-MiniLM-L6-v2@" in capsys.readouterr().out
+    assert "of the model  all-MiniLM-L6-v2@" in capsys.readouterr().out
     assert main(["ask", "How does gyrochronology infer ages?", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["claims"][0]["source_id"] == "2401.00001" and 0.5 <= answer["confidence"] <= 1

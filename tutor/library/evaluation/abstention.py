@@ -11,24 +11,26 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from statml import console
 from tutor.library import confidence
-from tutor.library.confidence import FEATURES, Confidence, Signs
-from tutor.library.evaluation.benchmark import Query, course_sections, questions
-from tutor.library.index.hybrid import LibraryIndex
+from tutor.library.confidence import FEATURES, Signs, signs
+from tutor.library.evaluation.benchmark import DEPTH, Query, course_sections, questions
+from tutor.library.index.hybrid import LibraryIndex, Mode
 from tutor.library.index.minilm import MiniLM
 from tutor.library.index.stored import embed
 from tutor.library.search import Hit
 from tutor.library.store import Library
 from tutor.library.support import supporting
 
+COEFFICIENTS = Path(__file__).with_name("confidence.json")
 #: Passages the tutor looks at for an answer.
 K = 5
+WAYS: tuple[Mode, ...] = ("words", "vectors", "hybrid")
 
 
 @dataclass(frozen=True)
@@ -42,19 +44,18 @@ class Trial:
 
 
 def trials(index: LibraryIndex, queries: Iterable[Query]) -> Iterator[Trial]:
-    """Ask each question as it is, and again without its sources; signs are None where no passage is fit."""
-    judge = Confidence(index)
+    """Ask each question as it is, and again without the pages of its sources; signs are None where no passage is fit."""
     for query in queries:
         vector = index.encode([query.text])[0]
-        hits = index.search_vector(query.text, vector, 60)
-        if query.relevant:
-            # what the search does not find is no question to the judge
-            if any(hit.chunk.source_id in query.relevant for hit in hits[:K]):
-                yield _trial(index, judge, query, "source there", True, hits[:K])
-            left = [hit for hit in hits if not _of(hit, query)]
-            yield _trial(index, judge, query, "source withheld", False, left[:K])
-        else:
-            yield _trial(index, judge, query, "unanswerable", False, hits[:K])
+        rankings = [index.search_vector(query.text, vector, DEPTH, mode=way) for way in WAYS]
+        if not query.relevant:
+            yield _trial(index, query, "unanswerable", False, rankings)
+            continue
+        # what the search does not find is no question to the judge
+        if any(hit.chunk.source_id in query.relevant for hit in rankings[-1][:K]):
+            yield _trial(index, query, "source there", True, rankings)
+        left = [[hit for hit in hits if not _of(hit, query)] for hits in rankings]
+        yield _trial(index, query, "source withheld", False, left)
 
 
 def _of(hit: Hit, query: Query) -> bool:
@@ -63,23 +64,27 @@ def _of(hit: Hit, query: Query) -> bool:
 
 
 def _trial(
-    index: LibraryIndex, judge: Confidence, query: Query, kind: str, answerable: bool, hits: Sequence[Hit]
+    index: LibraryIndex, query: Query, kind: str, answerable: bool, rankings: Sequence[Sequence[Hit]]
 ) -> Trial:
-    fit, _ = supporting(query.text, hits, index.weight)
-    return Trial(query.text, kind, answerable, judge.signs(query.text, fit) if fit else None)
+    words, vectors, hybrid = rankings
+    fit, _ = supporting(query.text, hybrid[:K], index.weight)
+    found = signs(query.text, words, vectors, fit, index.weight) if fit else None
+    return Trial(query.text, kind, answerable, found)
 
 
 def fitted(found: Sequence[Trial]) -> dict[str, object]:
-    """Coefficients of the logistic function, with a weak penalty."""
+    """Coefficients of the logistic function, with a weak penalty on signs of unit spread."""
     from sklearn.linear_model import LogisticRegression
 
     judged = [trial for trial in found if trial.signs is not None]
     X = np.array([trial.signs.values() for trial in judged if trial.signs is not None])
     y = np.array([trial.answerable for trial in judged])
-    model = LogisticRegression(C=10.0).fit(X, y)
+    mean, spread = X.mean(axis=0), X.std(axis=0)
+    model = LogisticRegression(C=3.0).fit((X - mean) / spread, y)
+    weights = model.coef_[0] / spread
     return {
-        "constant": round(float(model.intercept_[0]), 3),
-        "weights": {name: round(float(w), 3) for name, w in zip(FEATURES, model.coef_[0])},
+        "constant": round(float(model.intercept_[0] - weights @ mean), 3),
+        "weights": {name: round(float(w), 3) for name, w in zip(FEATURES, weights)},
         "trials": len(judged),
     }
 
@@ -98,10 +103,10 @@ def rates(found: Sequence[Trial], threshold: float = confidence.THRESHOLD) -> di
 
 
 def main() -> int:
-    """Fit on every other question, write ``confidence.json``, print the rates on the others."""
+    """Fit on every other question, print the coefficients and the rates on the others."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("abstracts", type=Path, help="a library of abstracts with vectors")
-    parser.add_argument("--out", type=Path, help="where the trials and the coefficients are written")
+    parser.add_argument("--write", action="store_true", help="put the new coefficients into use")
     args = parser.parse_args()
     embedder = MiniLM()
     course = Library(None)
@@ -117,12 +122,10 @@ def main() -> int:
     names = list(dict.fromkeys(trial.query for trial in found))
     even = set(names[::2])
     entry = fitted([trial for trial in found if trial.query in even])
-    if args.out:
-        (args.out / "trials.json").write_text(
-            json.dumps([asdict(t) for t in found], indent=1), encoding="utf-8"
-        )
-        (args.out / "confidence.json").write_text(json.dumps(entry, indent=1) + "\n", encoding="utf-8")
-    console.print_json({"fit": entry, "check": rates([replace(t) for t in found if t.query not in even])})
+    if args.write:
+        COEFFICIENTS.write_text(json.dumps(entry, indent=1) + "\n", encoding="utf-8")
+    checked = rates([trial for trial in found if trial.query not in even])
+    console.print_json({"fit": entry, "check with the coefficients in use": checked})
     return console.EXIT_OK
 
 
