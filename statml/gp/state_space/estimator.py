@@ -293,7 +293,7 @@ class StateSpaceGP(DistributionRegressor):
         >>> from statml.gp import SHO
         >>> star = StateSpaceGP(SHO(sigma=1.0, period=3.0, quality=2.0))
         >>> round(star.log_likelihood([0.0, 1.0, 2.5], [0.3, -0.2, 0.1], 0.1), 4)
-        -2.4134
+        -2.7156
         """
         self._check_parameters()
         t = as_times("t", t)
@@ -342,7 +342,7 @@ class StateSpaceGP(DistributionRegressor):
         >>> quasar = StateSpaceGP(DRW(sigma=0.2, tau=100.0))
         >>> curves = [([0.0, 10.0], [0.1, 0.2], 0.1), ([0.0], [0.0], [0.1])]
         >>> quasar.log_likelihood_batch(curves).round(3)
-        array([0.444, 0.579])
+        array([1.087, 0.579])
         """
         self._check_parameters()
         if self.exposure is not None or self.loadings is not None or isinstance(self.mean, str):
