@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from statml.compute import resolve_device
 from statml.gp.kernels.base import Kernel
 from statml.gp.marginal_likelihood import Solved
 from statml.gp.mean_function import MeanFunction
@@ -84,6 +85,10 @@ class Posterior:
             for name in ("weights", "factor", "white_design", "mean_factor", "mean_weights")
         }
         return cls(kernel, mean, X.cpu().numpy(), place=str(X.device), **parts)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # A pickle may come from a machine with a GPU to one without.
+        self.__dict__.update(state, place=resolve_device("auto") if state["place"] != "cpu" else "cpu")
 
     def tensor(self, value: Any) -> Tensor:
         """A float64 tensor where predictions are computed."""

@@ -93,8 +93,10 @@ class GaussianProcessRegressor(DistributionRegressor):
     that of the mean included: what more training data would shrink. Scatter, fitted or from a
     `White` kernel, is ``model`` where `fit` had errors of y, else ``noise``.
 
-    Hyperparameters are point estimates (type-II maximum likelihood): with few rows for a
-    hyperparameter the intervals are too narrow.
+    Hyperparameters are point estimates (type-II maximum likelihood). With few rows for a
+    hyperparameter the intervals are too narrow, mostly by a scatter found too small: in simulations with
+    four of them 68 % intervals held 59 % from 30 rows and 67 % from 100. With the kernel and scatter
+    given (``optimise=False``) they are exact.
 
     Rows of infinite `y_err` are left out. A fit costs O(n^3) time and O(n^2) memory.
 
