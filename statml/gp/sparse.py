@@ -29,6 +29,7 @@ from statml.gp.input_moments import Moments, mixed_covariance, moments
 from statml.gp.kernels import RBF, Kernel
 from statml.gp.marginal_likelihood import Observations
 from statml.gp.mean_function import MeanFunction
+from statml.gp.search_space import SearchSpace
 from statml.gp.semidefinite import SemidefiniteCovariance
 from statml.gp.variational import train
 from statml.uncertainty.contract import DistributionRegressor
@@ -38,9 +39,6 @@ from statml.uncertainty.parametric import Gaussian
 
 Array = np.ndarray
 
-# Search range of the scatter and where the search begins, in standard deviations of y.
-SCATTER_RANGE = (1e-5, 1e1)
-FIRST_SCATTER = 0.3
 # The search ends where a step raises the bound by less than this for each row.
 GAIN = 1e-7
 
@@ -248,7 +246,7 @@ class SparseGaussianProcess(DistributionRegressor):
         self, kernel: Kernel, data: Observations, points: Array, rng: np.random.Generator
     ) -> Hyperparameters:
         """Where the bound is largest."""
-        space = _Space(kernel, data, points, self.scatter, move=self.move_inducing)
+        space = SearchSpace(kernel, data, points, self.scatter, move=self.move_inducing)
         self.n_iter_ = 0
         if not self.optimise or len(space.start) == 0:
             return space.unpack(space.start)
@@ -269,7 +267,7 @@ class SparseGaussianProcess(DistributionRegressor):
             return space.unpack(found)
         return space.unpack(self._climb(kernel, data, space))
 
-    def _climb(self, kernel: Kernel, data: Observations, space: _Space) -> Tensor:
+    def _climb(self, kernel: Kernel, data: Observations, space: SearchSpace) -> Tensor:
         def loss(values: Array) -> tuple[float, Array]:
             variables = space.tensor(values).requires_grad_()
             try:
@@ -374,43 +372,6 @@ class SparseGaussianProcess(DistributionRegressor):
         if self._errors_given:
             return {"noise": given, "model": scatter}
         return {"noise": given + scatter, "model": np.zeros(len(scatter))}
-
-
-class _Space:
-    """What is searched: log hyperparameters, log scatter and inducing points, all of order one."""
-
-    def __init__(
-        self, kernel: Kernel, data: Observations, points: Array, scatter: float | str, *, move: bool
-    ) -> None:
-        self.device = data.X.device
-        self.k, self.fitted, self.move = len(kernel.theta), isinstance(scatter, str), move
-        self.shape = points.shape
-        y = data.y.cpu().numpy()
-        spread = float(np.std(y)) or float(np.max(np.abs(y))) or 1.0
-        width = data.X.cpu().numpy().std(axis=0)
-        self.width = self.tensor(np.where(width > 0, width, 1.0))
-        self.points = self.tensor(points)
-        self.scatter_variance = self.tensor(0.0 if self.fitted else float(scatter) ** 2)
-        start, low, high = [kernel.theta], [kernel.bounds[:, 0]], [kernel.bounds[:, 1]]
-        if self.fitted:
-            start.append(np.log([FIRST_SCATTER * spread]))
-            low.append(np.log([SCATTER_RANGE[0] * spread]))
-            high.append(np.log([SCATTER_RANGE[1] * spread]))
-        if move:
-            start.append((self.points / self.width).cpu().numpy().ravel())
-            low.append(np.full(points.size, -np.inf))
-            high.append(np.full(points.size, np.inf))
-        self.limits = self.tensor(np.concatenate(low)), self.tensor(np.concatenate(high))
-        self.start = torch.clamp(self.tensor(np.concatenate(start)), *self.limits)
-
-    def tensor(self, values: Any) -> Tensor:
-        return torch.tensor(np.asarray(values, float), device=self.device)
-
-    def unpack(self, variables: Tensor) -> Hyperparameters:
-        end = self.k + int(self.fitted)
-        scatter = torch.exp(2 * variables[self.k]) if self.fitted else self.scatter_variance
-        points = variables[end:].reshape(self.shape) * self.width if self.move else self.points
-        return Hyperparameters(variables[: self.k], scatter, points)
 
 
 def _starting_kernel(X: Array, y: Array) -> Kernel:
