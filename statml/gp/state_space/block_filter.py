@@ -11,7 +11,7 @@ import torch
 
 from statml.errors import InputError
 from statml.gp.kernels import Kernel, White
-from statml.gp.state_space.forms import Block, blocks, leaves
+from statml.gp.state_space.forms import Block, blocks, leaves, white_variance
 from statml.gp.state_space.unrolled import CHUNK, MOST_STATES, compiled_filter, kept_size
 
 Array = np.ndarray
@@ -131,11 +131,6 @@ def _sorted_blocks(kernel: Kernel, theta: Array) -> list[Block] | None:
     """First-order blocks first, so that there are fewer functions to compile."""
     parts = blocks(kernel, theta)
     return None if parts is None else sorted(parts, key=lambda part: part.order)
-
-
-def white_variance(kernel: Kernel, theta: Tensor) -> Tensor:
-    """Variance that no two values share, ()."""
-    return kernel.independent_variance(torch.zeros(1, 1, dtype=theta.dtype), theta)[0]
 
 
 class _BlockTerms(torch.autograd.Function):

@@ -253,11 +253,15 @@ def form(kernel: Kernel, theta: Tensor) -> Form:
         raise InputError(
             f"{type(kernel).__name__} has no state-space form of finite size; accepted are {ACCEPTED}"
         )
-    return _sum([_of_block(part) for part in parts], _white(kernel, theta))
+    return _sum([_of_block(part) for part in parts], white_variance(kernel, theta))
 
 
-def _white(kernel: Kernel, theta: Tensor) -> Tensor:
-    return kernel.independent_variance(torch.zeros(1, 1, dtype=theta.dtype, device=theta.device), theta)[0]
+def white_variance(kernel: Kernel, theta: Tensor) -> Tensor:
+    """Variance that no two values share, ()."""
+    # Of the features of one point, whichever the kernel looks at.
+    features = 1 + max((max(leaf.dims) for leaf in leaves(kernel) if leaf.dims), default=0)
+    point = torch.zeros(1, features, dtype=theta.dtype, device=theta.device)
+    return kernel.independent_variance(point, theta)[0]
 
 
 @form.register
@@ -283,7 +287,11 @@ def _(kernel: Matern52, theta: Tensor) -> Form:
         return torch.exp(-z) * (torch.eye(3, **own) + z * nilpotent + z**2 / 2 * square)
 
     return Form(
-        rate * shape, torch.tensor([1.0, 0.0, 0.0], **own), stationary, transition, _white(kernel, theta)
+        rate * shape,
+        torch.tensor([1.0, 0.0, 0.0], **own),
+        stationary,
+        transition,
+        white_variance(kernel, theta),
     )
 
 

@@ -22,10 +22,9 @@ from statml.gp.state_space.block_filter import (
     block_rows,
     has_white,
     refuse_singular,
-    white_variance,
 )
 from statml.gp.state_space.chain import Chain, chain, exposed_chain
-from statml.gp.state_space.forms import Form, form
+from statml.gp.state_space.forms import Form, form, white_variance
 from statml.gp.state_space.recursion import filter_backward, filter_forward
 from statml.gp.state_space.scan import scan_terms
 

@@ -40,6 +40,8 @@ from statml.gp.state_space.elementary import (
 )
 from statml.gp.state_space.forms import form
 from statml.gp.state_space.likelihood import Sampling, Terms
+from statml.gp.state_space.search import Search
+from statml.gp.state_space.series import Series
 from statml.uncertainty import Covariance, covered_fraction
 
 KERNELS = {
@@ -427,6 +429,30 @@ def test_infinite_errors_carry_no_information():
         assert_allclose([one.mean, one.std], [two.mean, two.std], rtol=1e-10)
 
 
+def test_exact_values_are_met():
+    """Errors of zero are a limit the method has."""
+    t, y, _ = series(14)
+    for kernel in (DRW(1.0, 2.0), SHO(1.0, 3.0, 0.7)):
+        p = StateSpaceGP(kernel, scatter=0.0, optimise=False).fit(t, y, y_err=0.0).predict_dist(t)
+        assert_allclose(p.mean, y, atol=1e-6)
+        assert np.all(p.std < 1e-6)
+
+
+@pytest.mark.parametrize("exposure", [None, 0.05])
+def test_the_scan_gives_the_same_evidence(exposure):
+    """What a GPU computes, on the CPU: with bands, unknown means, scatter and exposures; value and gradient."""
+    t, y, err = np.arange(30.0), np.sin(np.arange(30)), np.full(30, 0.1)
+    err[4] = np.inf
+    loadings, bands = np.array([[1.0, 0.0], [0.5, 0.3]]), np.arange(30) % 2
+    width = None if exposure is None else np.full(30, exposure)
+    data = Series.of(t, y, err, None, bands=bands, exposure=width).data("constant", 2)
+    search = Search(DRW(1.0, 3.0) + SHO(0.5, 2.0, 5.0), None, loadings, 1.0)
+    step = search.value_and_gradient(search.start(), data, False)
+    scan = search.value_and_gradient(search.start(), data, True)
+    assert_allclose(scan[0], step[0], rtol=1e-10)
+    assert_allclose(scan[1], step[1], rtol=1e-8, atol=1e-8)
+
+
 def test_the_time_is_the_feature_a_kernel_looks_at():
     t, y, err = series(13)
     X = np.column_stack([np.zeros(50), t])
@@ -497,6 +523,7 @@ WRONG = {
     "overlap": (lambda: StateSpaceGP(DRW(), exposure=1.5).log_likelihood(T, Y, 0.1), "overlap"),
     "exposure": (lambda: StateSpaceGP(DRW(), exposure=-1.0).log_likelihood(T, Y, 0.1), "exposure is -1.0"),
     "batch": (lambda: StateSpaceGP(DRW()).log_likelihood_batch([(T, Y)]), "accepted are"),
+    "threads": (lambda: StateSpaceGP(DRW()).log_likelihood_batch([(T, Y, Y)], n_jobs=0), "n_jobs is 0"),
     "empty batch": (lambda: StateSpaceGP(DRW()).log_likelihood_batch([]), "curves is empty"),
     "batch of NaN": (
         lambda: StateSpaceGP(DRW()).log_likelihood_batch([(T, Y * np.nan, Y)]),
