@@ -12,9 +12,9 @@ from statml.neural.backpropagation import TeachingMLP
 from statml.neural.checkpoint import Checkpoint
 from statml.neural.conditional_flow import ConditionalFlow
 from statml.neural.ensemble import DeepEnsemble
+from statml.neural.flow_density import FlowDensity
 from statml.neural.joint_mlp import JointMLPRegressor
 from statml.neural.last_layer import LastLayerLaplace
-from statml.neural.flow_density import FlowDensity
 from statml.neural.mixture_density import MixtureDensityNetwork
 from statml.neural.mlp import MLPRegressor
 from statml.neural.posterior_estimation import NeuralPosterior
