@@ -74,27 +74,27 @@ SETTINGS = {
     ],
     "ConditionalFlow": [{"bins": 4, "hidden": (8,), "training": QUICK, "input_draws": 4, "random_state": 0}],
     "MLPRegressor": [
-        {"hidden": (8,), "training": QUICK, "input_draws": 4, "random_state": 0},
+        {"hidden": (8,), "training": QUICK, "input_draws": 2, "random_state": 0},
         {
             "hidden": (8,),
             "likelihood": "student_t",
             "training": QUICK,
-            "input_draws": 4,
+            "input_draws": 2,
             "random_state": 0,
         },
         {
             "hidden": (8,),
             "dropout": 0.1,
-            "draws": 3,
+            "draws": 2,
             "training": QUICK,
-            "input_draws": 4,
+            "input_draws": 2,
             "random_state": 0,
         },
     ],
     "DeepEnsemble": [
-        {"estimator": MLPRegressor((8,), training=QUICK, input_draws=4), "members": 2, "random_state": 0}
+        {"estimator": MLPRegressor((8,), training=QUICK, input_draws=2), "members": 2, "random_state": 0}
     ],
-    "LastLayerLaplace": [{"estimator": MLPRegressor((8,), training=QUICK, input_draws=4, random_state=0)}],
+    "LastLayerLaplace": [{"estimator": MLPRegressor((8,), training=QUICK, input_draws=2, random_state=0)}],
     "MixtureDensityNetwork": [
         {"n_components": 2, "hidden": (8,), "training": QUICK, "input_draws": 4, "random_state": 0}
     ],

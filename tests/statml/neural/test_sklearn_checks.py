@@ -8,7 +8,6 @@ SHORT = Training(epochs=15, batch_size=64, learning_rate=0.05)
 NETWORK = MLPRegressor((16,), training=SHORT, random_state=0)
 ESTIMATORS = [
     NETWORK,
-    MLPRegressor((16,), dropout=0.05, draws=3, training=SHORT, random_state=0),
     JointMLPRegressor((16,), training=SHORT, random_state=0),
     DeepEnsemble(NETWORK, members=2, random_state=0),
     LastLayerLaplace(NETWORK),
