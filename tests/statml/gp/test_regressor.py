@@ -266,6 +266,11 @@ def test_rows_of_infinite_error_have_no_influence():
     assert_allclose(loo.mean[~told], without.predict(X[~told]))
 
 
+def test_rows_in_any_order_of_memory():
+    model = fixed(RBF(2.0)).fit(np.asfortranarray(X)[::-1], Y[::-1], y_err=ERR[::-1])
+    assert_allclose(model.predict(NEW[::-1])[::-1], fixed(RBF(2.0)).fit(X, Y, y_err=ERR).predict(NEW))
+
+
 def test_exact_values_are_met():
     model = fixed(RBF(1.0)).fit(X, Y, y_err=0.0)
     prediction = model.predict_dist(X)
@@ -492,6 +497,7 @@ def test_coverage_of_slopes_and_terms():
             within(np.abs(ranks - 0.5) < level / 2, level)
 
 
+@pytest.mark.filterwarnings("ignore:the errors of X were still changing")
 def test_errors_of_x_in_fit_give_honest_intervals():
     """A steep wave, x known to 0.15: the model told of it covers the curve, the one not told does not."""
     told, not_told = [], []
