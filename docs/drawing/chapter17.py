@@ -80,7 +80,8 @@ def _abundances(left: Axes, right: Axes, stars: object, train: Array) -> None:
             label = name if value == -0.4 else None
             right.plot(y, slice_ + shift, color=styles[name][0], lw=1.6, label=label)
         right.axhline(shift, color=INK, lw=0.6)
-        right.text(-0.14, shift + 5.0, f"[Fe/H] = {value}", fontsize=9, color=INK)
+        place = (-0.14, 5.0, "left") if value == -0.7 else (0.41, 3.4, "right")
+        right.text(place[0], shift + place[1], f"[Fe/H] = {value}", ha=place[2], fontsize=9, color=INK)
     right.set(xlim=(-0.15, 0.42), yticks=[], xlabel="[alpha/M]", ylabel="density", ylim=(-0.3, 17))
     right.legend(frameon=False, fontsize=9, loc="upper center", ncols=3, columnspacing=1.0, handlelength=1.2)
 

@@ -41,11 +41,12 @@ def test_a_linear_variational_autoencoder_is_probabilistic_pca(linear):
 
 @pytest.mark.slow
 def test_two_linear_codes_come_near_it():
-    """Codes of a factorised posterior have to turn to the principal axes, and turn slowly: 0.03 nats a row."""
+    """Codes of a factorised posterior have to turn to the principal axes, and turn slowly; 0.01 nats a row."""
     X = factors()
     best = ProbabilisticPCA(2).fit(X).log_likelihood_ / len(X)
     model = VariationalAutoencoder(2, hidden=(), training=SETTINGS, random_state=0).fit(X)
-    assert best - 0.03 < model.score(X) < best + 0.001
+    # the likelihood is a sum over 64 draws, good to a few thousandths where the posterior is not a product
+    assert best - 0.01 < model.score(X) < best + 0.005
 
 
 def test_its_codes_are_the_posterior(linear):
