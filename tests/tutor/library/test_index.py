@@ -208,6 +208,21 @@ def test_fusion_is_the_sum_of_reciprocal_ranks() -> None:
     assert scores[0] == pytest.approx(1 / 63 + 1 / 61)
 
 
+def test_a_passage_not_yet_encoded_is_not_held_back(library: Library, toy: Any) -> None:
+    """After a kill half of a library has vectors; the other half must still be found first."""
+    index = LibraryIndex(library, toy)
+    query = "quasars with survey number 32"
+    before = ids(index.search(query, 3))
+    assert before[0] == "p0032"
+    with library.transaction() as db:
+        db.execute(
+            "DELETE FROM vectors WHERE chunk IN (SELECT chunks.id FROM chunks JOIN documents"
+            " ON documents.id = document WHERE source_id = 'p0032')"
+        )
+        db.execute("UPDATE manifest SET value = value + 1 WHERE name = 'generation'")
+    assert ids(index.search(query, 3))[0] == "p0032"
+
+
 def test_diversity_pushes_repetitions_down() -> None:
     rng = np.random.default_rng(0)
     base = rng.normal(size=(2, 8))

@@ -14,6 +14,7 @@ its telemetry is off.
 from __future__ import annotations
 
 import re
+from collections.abc import KeysView
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,11 @@ class ChromaIndex:
         self._inside: set[int] = set()
         self._lacking: Ids = np.zeros(0, np.int64)
         self._gone = 0
+
+    @property
+    def known(self) -> KeysView[int]:
+        """Ids of the passages that have a vector."""
+        return self._matrix.known
 
     def refresh(self, passages: Passages) -> None:
         """Open the collection of the library's model, and bring it up to the matrix if we may write."""

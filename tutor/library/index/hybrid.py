@@ -13,7 +13,7 @@ Goldstein 1998, SIGIR, 335 (diversity).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -40,6 +40,11 @@ TOP = 30
 
 class VectorIndex(Protocol):
     """Nearest vectors: `Matrix` exactly, `ChromaIndex` approximately."""
+
+    @property
+    def known(self) -> Container[int]:
+        """Ids of the passages that have a vector."""
+        ...
 
     def refresh(self, passages: Passages) -> None:
         """Bring the index up to the library."""
@@ -193,7 +198,10 @@ class LibraryIndex:
         if len(rankings) == 1:
             ids, scores = rankings[0]
         else:
-            ids, scores = fuse([found for found, _ in rankings])
+            words, near = (found for found, _ in rankings)
+            # a passage that is not encoded yet has one rank only: it stands for the other too
+            unencoded = [one for one in words.tolist() if one not in self._vectors.known]
+            ids, scores = fuse([words, near], twice=unencoded)
         top = max(k, TOP if self._diversity or self._reranker else 0)
         ids, scores = ids[:top], np.asarray(scores[:top], dtype=float)
         if self._reranker is not None:
@@ -216,8 +224,8 @@ class LibraryIndex:
         return np.array(kept, dtype=np.int64)[order], scores[order]
 
 
-def fuse(rankings: Sequence[Ids]) -> tuple[Ids, np.ndarray]:
-    """Reciprocal-rank fusion: ids by the sum of ``1 / (60 + rank)``, ranks from 1.
+def fuse(rankings: Sequence[Ids], *, twice: Iterable[int] = ()) -> tuple[Ids, np.ndarray]:
+    """Reciprocal-rank fusion: ids by the sum of ``1 / (60 + rank)``, ranks from 1; those of `twice` count double.
 
     Examples
     --------
@@ -228,6 +236,8 @@ def fuse(rankings: Sequence[Ids]) -> tuple[Ids, np.ndarray]:
     for ranking in rankings:
         for rank, identity in enumerate(ranking.tolist(), start=1):
             total[identity] = total.get(identity, 0.0) + 1 / (RRF + rank)
+    for identity in twice:
+        total[identity] *= 2
     order = sorted(total, key=lambda identity: -total[identity])
     return np.array(order, dtype=np.int64), np.array([total[one] for one in order])
 
