@@ -18,102 +18,26 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from statml import console
-from statml.compute import Device, generator, resolve_device
+from statml.compute import generator, resolve_device
 from statml.errors import InputError, InputTypeError
 from statml.neural import checkpoint as disk
 from statml.neural.averaging import Averaged
 from statml.neural.checkpoint import Checkpoint
-from statml.neural.schedule import SCHEDULES, Schedule, relative_rate
+from statml.neural.schedule import relative_rate
+from statml.neural.settings import Training
 
 Loss = Callable[[nn.Module, tuple[Tensor, ...], torch.Generator], Tensor]
 Stopped = Literal["finished", "patience", "interrupted"]
 # Rows of a batch of validation, which keeps no gradients and can be larger.
 VALIDATION_ROWS = 8192
-
-
-@dataclass(frozen=True)
-class Training:
-    """How a network is trained.
-
-    Parameters
-    ----------
-    epochs : int
-        Passes over the data, at most.
-    batch_size : int
-        Rows of a step.
-    learning_rate : float
-        The largest of the schedule.
-    weight_decay : float
-        Of matrices; biases and scales are not pulled to zero.
-    schedule : {"cosine", "one_cycle", "constant"}
-        See `statml.neural.schedule`.
-    warmup : float, optional
-        Fraction of the steps in which the rate rises; 0.3 in a cycle, else 0.
-    validation : float
-        Fraction of the rows kept apart to choose the best epoch; 0 keeps none, and the last epoch counts.
-    patience : int, optional
-        Stop after so many epochs without a better validation loss.
-    ema : float, optional
-        Decay of an exponential moving average of the weights, which is then what is validated and kept.
-    clip : float, optional
-        Largest norm of the gradient.
-    mixed_precision : bool
-        Products in bfloat16 (a gain on a GPU only); weights stay as they are.
-    device : {"cpu", "cuda", "auto"}
-    progress : bool
-        A bar on stderr where that is a terminal.
-
-    Raises
-    ------
-    InputError
-        A value that is not accepted.
-    """
-
-    epochs: int = 100
-    batch_size: int = 256
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-4
-    schedule: Schedule = "cosine"
-    warmup: float | None = None
-    validation: float = 0.0
-    patience: int | None = None
-    ema: float | None = None
-    clip: float | None = None
-    mixed_precision: bool = False
-    device: Device = "cpu"
-    progress: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "patience"):
-            value = getattr(self, name)
-            if not (isinstance(value, int) and value >= 1) and (value is not None or name != "patience"):
-                raise InputError(f"{name} is {value!r}; accepted is an int >= 1")
-        for name in ("learning_rate", "clip"):
-            value = getattr(self, name)
-            if not (value is None and name == "clip") and not value > 0:
-                raise InputError(f"{name} is {value!r}; accepted are values > 0")
-        if not self.weight_decay >= 0:
-            raise InputError(f"weight_decay is {self.weight_decay!r}; accepted are values >= 0")
-        for name in ("warmup", "validation", "ema"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < 1:
-                raise InputError(f"{name} is {value!r}; accepted are values from 0 to below 1")
-        if self.schedule not in SCHEDULES:
-            raise InputError(f"schedule is {self.schedule!r}; accepted are {', '.join(SCHEDULES)}")
-        if self.device not in get_args(Device):
-            raise InputError(f"device is {self.device!r}; accepted are 'cpu', 'cuda' and 'auto'")
-
-    def for_rows(self, n: int) -> Training:
-        """These settings, without validation where its share of n rows is no row."""
-        return self if 0 < round(self.validation * n) < n else replace(self, validation=0.0, patience=None)
 
 
 @dataclass(frozen=True)
@@ -195,8 +119,8 @@ def train(
             "patience is given without validation; accepted is a fraction of rows, or their tensors"
         )
     place = torch.device(resolve_device(settings.device))
-    place_of = Checkpoint(checkpoint) if isinstance(checkpoint, str | Path) else checkpoint
-    stored = None if place_of is None else disk.load(place_of.path)
+    kept = Checkpoint(checkpoint) if isinstance(checkpoint, str | Path) else checkpoint
+    stored = None if kept is None else disk.load(kept.path)
     # A run without a seed goes on with the seed it once drew.
     resumed = stored is not None and rng is None
     seed = int(stored["identity"]["seed"]) if resumed and stored else int(generator(rng).integers(2**62))
@@ -205,13 +129,13 @@ def train(
         run = _Run(
             module.to(place), loss, [x.to(place) for x in rows], [x.to(place) for x in held], settings, seed
         )
-        if place_of is not None:
+        if kept is not None:
             run.identity = _identity(settings, seed, rows, held)
-        if place_of is not None and stored is not None:
-            disk.refuse_another(place_of.path, stored["identity"], run.identity)
+        if kept is not None and stored is not None:
+            disk.refuse_another(kept.path, stored["identity"], run.identity)
             run.restore(stored)
         try:
-            run.go(place_of)
+            run.go(kept)
         except KeyboardInterrupt:
             run.stopped = "interrupted"
             warnings.warn(

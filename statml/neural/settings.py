@@ -1,0 +1,87 @@
+"""How a network is trained: one value that estimators carry and the training loop reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import get_args
+
+from statml.compute import Device
+from statml.errors import InputError
+from statml.neural.schedule import SCHEDULES, Schedule
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a network is trained.
+
+    Parameters
+    ----------
+    epochs : int
+        Passes over the data, at most.
+    batch_size : int
+        Rows of a step.
+    learning_rate : float
+        The largest of the schedule.
+    weight_decay : float
+        Of matrices; biases and scales are not pulled to zero.
+    schedule : {"cosine", "one_cycle", "constant"}
+        See `statml.neural.schedule`.
+    warmup : float, optional
+        Fraction of the steps in which the rate rises; 0.3 in a cycle, else 0.
+    validation : float
+        Fraction of the rows kept apart to choose the best epoch; 0 keeps none, and the last epoch counts.
+    patience : int, optional
+        Stop after so many epochs without a better validation loss.
+    ema : float, optional
+        Decay of an exponential moving average of the weights, which is then what is validated and kept.
+    clip : float, optional
+        Largest norm of the gradient.
+    mixed_precision : bool
+        Products in bfloat16 (a gain on a GPU only); weights stay as they are.
+    device : {"cpu", "cuda", "auto"}
+    progress : bool
+        A bar on stderr where that is a terminal.
+
+    Raises
+    ------
+    InputError
+        A value that is not accepted.
+    """
+
+    epochs: int = 100
+    batch_size: int = 256
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    schedule: Schedule = "cosine"
+    warmup: float | None = None
+    validation: float = 0.0
+    patience: int | None = None
+    ema: float | None = None
+    clip: float | None = None
+    mixed_precision: bool = False
+    device: Device = "cpu"
+    progress: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "patience"):
+            value = getattr(self, name)
+            if not (isinstance(value, int) and value >= 1) and (value is not None or name != "patience"):
+                raise InputError(f"{name} is {value!r}; accepted is an int >= 1")
+        for name in ("learning_rate", "clip"):
+            value = getattr(self, name)
+            if not (value is None and name == "clip") and not value > 0:
+                raise InputError(f"{name} is {value!r}; accepted are values > 0")
+        if not self.weight_decay >= 0:
+            raise InputError(f"weight_decay is {self.weight_decay!r}; accepted are values >= 0")
+        for name in ("warmup", "validation", "ema"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 1:
+                raise InputError(f"{name} is {value!r}; accepted are values from 0 to below 1")
+        if self.schedule not in SCHEDULES:
+            raise InputError(f"schedule is {self.schedule!r}; accepted are {', '.join(SCHEDULES)}")
+        if self.device not in get_args(Device):
+            raise InputError(f"device is {self.device!r}; accepted are 'cpu', 'cuda' and 'auto'")
+
+    def for_rows(self, n: int) -> Training:
+        """These settings, without validation where its share of n rows is no row."""
+        return self if 0 < round(self.validation * n) < n else replace(self, validation=0.0, patience=None)
