@@ -18,6 +18,8 @@ a double (Muller, "Elementary Functions", 2016, ch. 11).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -39,7 +41,15 @@ ROUND = 6755399441055744.0  # 1.5 * 2^52: adding and subtracting it rounds to an
 LOG2_E = 1.4426950408889634
 LN2_HIGH, LN2_LOW = 0.6931471803691238, 1.9082149292705877e-10
 HALF_PI_1, HALF_PI_2, HALF_PI_3 = 1.5707963267341256, 6.077100506303966e-11, 2.0222662487959506e-21
-OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function compiled at its first call, and kept on disk where there is a place for that."""
+    try:
+        return njit(cache=True, **OPTIONS)(function)
+    except RuntimeError:  # neither this folder nor the user's cache can be written
+        return njit(**OPTIONS)(function)
 
 
 @intrinsic
@@ -142,7 +152,7 @@ def _slope_series(z):  # type: ignore[no-untyped-def]
     return z * total - 1.0 / 6.0
 
 
-@njit(**OPTIONS)
+@compiled
 def transitions(steps, kind, decay, stiffness, p, s):  # type: ignore[no-untyped-def]
     """Fill p and s (see the module) for every step.
 
@@ -204,7 +214,7 @@ def transitions(steps, kind, decay, stiffness, p, s):  # type: ignore[no-untyped
             s[i] = near if z > -SHORT else 0.5 * (e_slow - e_fast) / root
 
 
-@njit(**OPTIONS)
+@compiled
 def stiffness_slopes(steps, kind, decay, stiffness, p, s, slopes):  # type: ignore[no-untyped-def]
     """Fill `slopes` with the derivative of s by k at every step (that of p is -dt s / 2)."""
     if kind == CRITICAL:

@@ -16,12 +16,11 @@ All cost O(n J^3); there is no matrix larger than J x J.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from statml.gp.state_space.elementary import OPTIONS
+from statml.gp.state_space.elementary import compiled
 
 
-@njit(**OPTIONS)
+@compiled
 def _predict(A, Q, m, P, work):  # type: ignore[no-untyped-def]
     """m <- A m, P <- A P A^T + Q, in place; `work` is (J + 1, J)."""
     J = len(m)
@@ -45,7 +44,7 @@ def _predict(A, Q, m, P, work):  # type: ignore[no-untyped-def]
             P[j, i] = total
 
 
-@njit(**OPTIONS)
+@compiled
 def _gain(P, h, u):  # type: ignore[no-untyped-def]
     """u = P h; returns h u."""
     total = 0.0
@@ -57,7 +56,7 @@ def _gain(P, h, u):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(**OPTIONS)
+@compiled
 def _dot(a, b):  # type: ignore[no-untyped-def]
     total = 0.0
     for i in range(len(a)):
@@ -65,7 +64,7 @@ def _dot(a, b):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(**OPTIONS)
+@compiled
 def filter_forward(y, noise, A, Q, h, means, covariances):  # type: ignore[no-untyped-def]
     """log det K, y^T K^-1 y and the smallest D; fills the states before each update.
 
@@ -100,7 +99,7 @@ def filter_forward(y, noise, A, Q, h, means, covariances):  # type: ignore[no-un
     return logdet, quadratic, smallest
 
 
-@njit(**OPTIONS)
+@compiled
 def filter_backward(
     y, noise, A, h, means, covariances, by_logdet, by_quadratic, y_bar, noise_bar, A_bar, Q_bar, h_bar
 ):  # type: ignore[no-untyped-def]
@@ -175,7 +174,7 @@ def filter_backward(
             mb[a] = e[a]
 
 
-@njit(**OPTIONS)
+@compiled
 def smooth(Y, noise, A, Q, h, means, variances, innovations, D):  # type: ignore[no-untyped-def]
     """Means and variances of h x at every step, given all values; several series at once.
 
@@ -259,7 +258,7 @@ def smooth(Y, noise, A, Q, h, means, variances, innovations, D):  # type: ignore
                 rho[s, a] = e[a]
 
 
-@njit(**OPTIONS)
+@compiled
 def simulate(A, Q, h, normal, tiny, drawn):  # type: ignore[no-untyped-def]
     """Draws of h x along the chain, (n, k), from standard normal numbers (n, k).
 

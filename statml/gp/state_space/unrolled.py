@@ -19,18 +19,20 @@ that is written out for the orders of the blocks, then compiled by numba.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable
 from functools import cache
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from statml.gp.state_space import elementary
 from statml.gp.state_space.elementary import (
-    OPTIONS,
     bits_of_float,
+    compiled,
     float_of_bits,
     stiffness_slopes,
     transitions,
@@ -53,7 +55,7 @@ def compiled_filter(orders: tuple[int, ...]) -> tuple[Callable[..., Any], Callab
     derivatives by y, noise, the steps of t, and by the rows (q, c, w) of the blocks.
     """
     text = _Text(orders)
-    names = {
+    names: dict[str, Any] = {
         "np": np,
         "math": math,
         "CHUNK": CHUNK,
@@ -68,11 +70,10 @@ def compiled_filter(orders: tuple[int, ...]) -> tuple[Callable[..., Any], Callab
     # The file named here is what numba's cache on disk watches for changes.
     exec(compile(text.forward(), __file__, "exec"), names)
     exec(compile(text.backward(), __file__, "exec"), names)
-    suffix = "_".join(map(str, orders))
-    functions = names[f"forward_{suffix}"], names[f"backward_{suffix}"]
+    functions = names[f"forward_{text.suffix}"], names[f"backward_{text.suffix}"]
     for function in functions:
         function.__module__ = __name__
-    return njit(**OPTIONS)(functions[0]), njit(**OPTIONS)(functions[1])
+    return compiled(functions[0]), compiled(functions[1])
 
 
 @cache
@@ -82,7 +83,7 @@ def compiled_loop(orders: tuple[int, ...]) -> Callable[..., None]:
     Series i is ``t[offsets[i]:offsets[i + 1]]``; its log likelihood goes to ``values[i]``, NaN where the
     smallest D is not above `lowest`.
     """
-    suffix = "_".join(map(str, orders))
+    suffix = _suffix(orders)
     text = f"""
 def loop_{suffix}(t, y, noise, offsets, kinds, q, c, w, lowest, values):
     kept = np.empty((0, {kept_size(orders)}))
@@ -91,11 +92,15 @@ def loop_{suffix}(t, y, noise, offsets, kinds, q, c, w, lowest, values):
         logdet, quadratic, smallest = forward(t[a:b], y[a:b], noise[a:b], kinds, q, c, w, kept)
         values[i] = -0.5 * (logdet + quadratic + (b - a) * LOG_2PI) if smallest > lowest else np.nan
 """
-    names = {"np": np, "forward": compiled_filter(orders)[0], "LOG_2PI": math.log(2 * math.pi)}
+    names: dict[str, Any] = {
+        "np": np,
+        "forward": compiled_filter(orders)[0],
+        "LOG_2PI": math.log(2 * math.pi),
+    }
     exec(compile(text, __file__, "exec"), names)
     function = names[f"loop_{suffix}"]
     function.__module__ = __name__
-    return njit(**OPTIONS)(function)
+    return compiled(function)
 
 
 def kept_size(orders: tuple[int, ...]) -> int:
@@ -104,12 +109,18 @@ def kept_size(orders: tuple[int, ...]) -> int:
     return states * (states + 1) // 2 + states
 
 
+def _suffix(orders: tuple[int, ...]) -> str:
+    """The orders, and a digest of what is compiled into the functions, which the cache on disk does not watch."""
+    source = Path(elementary.__file__).read_bytes()
+    return "_".join(map(str, orders)) + "_" + hashlib.sha256(source).hexdigest()[:8]
+
+
 class _Text:
     """Lines of Python for blocks of given orders; S{i}{j} with i <= j, m{i}, u{i}, A{i}{j} are scalars."""
 
     def __init__(self, orders: tuple[int, ...]) -> None:
         self.orders = orders
-        self.suffix = "_".join(map(str, orders))
+        self.suffix = _suffix(orders)
         self.starts = [sum(orders[:b]) for b in range(len(orders))]
         self.states = sum(orders)
         self.block_of = [b for b, order in enumerate(orders) for _ in range(order)]
