@@ -229,6 +229,7 @@ def test_drifts(drift, seed):
     assert all(np.abs(power_deviations(run, 0, 1, edges=edges, drift=other)).max() > 4 for other in others)
 
 
+@pytest.mark.slow
 def test_a_cluster_of_few_stars_dissolves():
     """Three stars each: a third of the power of a product with itself is of single stars, which drift does not blur."""
     run, stars = moved("dispersing", 14, realisations=40, stars_per_cluster=3), 3
@@ -249,6 +250,7 @@ def test_a_cluster_of_few_stars_dissolves():
     assert np.abs(power_deviations(run, 0, 1, edges=edges, drift="dispersing")).max() < 3.5
 
 
+@pytest.mark.slow
 def test_aligned_is_right_for_waves_along_the_drift():
     """Clusters that all move along one axis, with the speed of a two-dimensional normal: waves along it see cos(k v dt)."""
     run = moved("aligned", 15, realisations=120, speed=6.0)
@@ -308,8 +310,8 @@ def test_two_times():
         elements,
         env,
         box=6 * u.kpc,
-        grid=128,
-        realisations=60,
+        grid=96,
+        realisations=40,
         lags=[0, 0.15] * u.Gyr,
         rng=24,
         progress=False,

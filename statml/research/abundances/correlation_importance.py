@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 Array = np.ndarray
 
 # Points of a round, and rounds that look for the box. Points that must count in the end.
-POINTS, ROUNDS, LEAST = 2**11, 2, 200
+POINTS, ROUNDS, LEAST = 2**10, 2, 200
 # Cells of the box for each of the two lengths, and draws from them.
-CELLS, DRAWS = 32, 3000
+CELLS, DRAWS = 32, 2500
 # Logarithm of the weight, beside the best, below which a point is left outside of the next box.
 NEGLIGIBLE = 14.0
 # Points on the line of the dilution, over so many standard deviations to each side.
