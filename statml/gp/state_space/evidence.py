@@ -31,6 +31,12 @@ class Data:
     noise: Tensor
     columns: Tensor
 
+    @property
+    def is_plain(self) -> bool:
+        """A known mean, one band, values at an instant, finite errors."""
+        alone = self.sampling.bands is None and self.sampling.exposure is None
+        return alone and not self.columns.shape[1] and math.isfinite(self.noise.sum().item())
+
     def to(self, place: str) -> Data:
         """On another device."""
         at = self.sampling

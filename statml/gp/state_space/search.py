@@ -11,6 +11,7 @@ import torch
 from statml.compute import generator
 from statml.gp.kernels import Kernel
 from statml.gp.optimise import maximise
+from statml.gp.state_space.block_filter import log_likelihood_gradient
 from statml.gp.state_space.evidence import Data, log_evidence
 
 Array = np.ndarray
@@ -89,12 +90,27 @@ class Search:
 
     def value_and_gradient(self, values: Array, data: Data, scan: bool) -> tuple[float, Array]:
         """Log evidence of a point and its gradient."""
+        if not scan and self.loadings is None and data.is_plain:
+            found = self._by_numbers(values, data)
+            if found is not None:
+                return found
         point = torch.tensor(values, device=data.y.device, requires_grad=True)
         theta, scatter, factor = self.parts(point)
         value = log_evidence(self.kernel, theta, data, scatter, factor, scan=scan)
         if not value.requires_grad:  # nothing is free
             return value.item(), np.zeros(len(values))
         return value.item(), torch.autograd.grad(value, point)[0].cpu().numpy()
+
+    def _by_numbers(self, values: Array, data: Data) -> tuple[float, Array] | None:
+        """The same without tensors, for the kernels that allow it."""
+        k = len(self.kernel.theta)
+        extra = np.exp(2 * values[k]) if self.scatter is None else self.scatter**2
+        t, y, noise = data.sampling.t.numpy(), data.y.numpy(), data.noise.numpy() + extra
+        found = log_likelihood_gradient(self.kernel, values[:k], t, y, noise)
+        if found is None:
+            return None
+        value, by_theta, by_extra = found
+        return value, by_theta if self.scatter is not None else np.append(by_theta, 2 * extra * by_extra)
 
     def run(self, data: Data, *, optimise: bool, restarts: int, rng: Any, scan: bool) -> tuple[Model, Array]:
         """Maximise the evidence, or only compute it; the model, and the log evidences reached from every start.

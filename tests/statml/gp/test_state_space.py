@@ -429,6 +429,25 @@ def test_infinite_errors_carry_no_information():
         assert_allclose([one.mean, one.std], [two.mean, two.std], rtol=1e-10)
 
 
+@pytest.mark.parametrize("name", ["DRW", "critical", "overdamped", "Rotation", "sum", "sum of two forms"])
+@pytest.mark.parametrize("scatter", [None, 0.2])
+def test_the_search_follows_the_gradient_of_the_matrix(name, scatter):
+    """With and without tensors on the way; one hyperparameter fixed."""
+    kernel = KERNELS[name]
+    kernel = kernel.fixed(kernel.names[0])
+    t, y, err = series(15)
+    data = Series.of(t, y, err, None).data(0.0, 1)
+    search = Search(kernel, scatter, None, 1.0)
+    value, gradient = search.value_and_gradient(search.start(), data, False)
+    point = torch.tensor(search.start(), requires_grad=True)
+    extra = torch.exp(2 * point[-1]) if scatter is None else 0.04
+    theta = point[:-1] if scatter is None else point
+    logdet, quadratic = dense(kernel, theta, *(torch.tensor(a) for a in (t, y)), torch.tensor(err**2) + extra)
+    expected = -0.5 * (logdet + quadratic + 50 * np.log(2 * np.pi))
+    assert_allclose(value, expected.item(), rtol=1e-10)
+    assert_allclose(gradient, torch.autograd.grad(expected, point)[0], rtol=1e-8, atol=1e-7)
+
+
 def test_exact_values_are_met():
     """Errors of zero are a limit the method has."""
     t, y, _ = series(14)
