@@ -2,7 +2,7 @@ r"""How far metals are correlated: the posterior of injection width, correlation
 
 Separations share the same few large structures of one field, so that errors of neighbouring bins are almost the same
 error: their covariance must come from simulated fields, and its inverse carries Hartlap's factor. With errors that are
-taken for independent, and a mean that is taken to be known, 68 % intervals held the truth in 12 % of simulated fields
+taken for independent, and a mean that is taken to be known, 68 % intervals held the truth in 12 % of forty fields
 (`tests/statml/research/abundances/test_correlation_length.py`).
 
 One field of some correlation lengths says little about its correlation length: structures of its size are few, and what is

@@ -14,9 +14,9 @@ pairs of a bin, and over the places for the variance,
 
     xi_b = [B_b X - 2 C_b X + V] / [f - 2 C_0 X + V]
 
-with fixed weights B, C on X at the separations of the window (`Window` counts them once). The usual short form, C_b = V for all
-bins, is wrong by 0.01 for a square of six correlation lengths, where V is 0.07: pairs of large separation lie in the middle no more often
-than chance, but their members do.
+with fixed weights B, C on X at the separations of the window (`Window` counts them once). The usual short form, C_b = V for
+all bins, is off by up to 0.007 for a square of six correlation lengths, where V is 0.07: members of pairs that are a third
+of the side apart lie nearer to the middle than places do on the mean.
 
 Sources: Krumholz & Ting (2018), arXiv:1708.06853, and Li et al. (2021), arXiv:2104.14807, for X as a quadrature and for f; the
 closed form in `statml.research.abundances.kernel`; Peebles (1980) for the integral constraint.
