@@ -11,7 +11,7 @@ from statml.neural import (
     VariationalAutoencoder,
 )
 
-SHORT = Training(epochs=15, batch_size=64, learning_rate=0.05)
+SHORT = Training(epochs=10, batch_size=64, learning_rate=0.05)
 ESTIMATORS = [
     MixtureDensityNetwork(2, hidden=(16,), training=SHORT, random_state=0),
     Autoencoder(1, hidden=(4,), training=Training(epochs=2), random_state=0),

@@ -94,7 +94,7 @@ def test_errors_of_y_are_taken_out_and_put_back(name):
 def test_errors_of_x_are_averaged_over(name):
     """y = 2 x + noise with x measured: the scatter left to the network is that of y at the true x."""
     rng = np.random.default_rng(0)
-    x = rng.uniform(-3, 3, 3000)
+    x = rng.uniform(-3, 3, 2000)
     y = 2 * x + 0.5 * rng.normal(size=len(x))
     seen = x + 0.4 * rng.normal(size=len(x))
     network = clone(NETWORKS[name])
