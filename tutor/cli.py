@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from statml import console
+from tutor.chat import command as chat
 from tutor.demo import command as demo
 from tutor.grading import command as grading
+from tutor.guard import command as guard
 from tutor.library import command as library
 
 
@@ -24,7 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('statml')}")
     verbs = parser.add_subparsers(metavar="VERB")
-    for part in (library, grading, demo):
+    for part in (library, chat, grading, guard, demo):
         part.add_parser(verbs)
     return parser
 

@@ -89,6 +89,11 @@ class OpenAICompatibleProvider:
         self._format = 0
         self._left_out: set[str] = set()
 
+    @property
+    def shown(self) -> str:
+        """The server's address without credentials."""
+        return self._shown
+
     def __repr__(self) -> str:
         return f"OpenAICompatibleProvider({self._shown!r}, {self.model!r})"
 

@@ -1,0 +1,160 @@
+"""Stop a solution before it is shown, however many turns it is spread over.
+
+Everything the tutor is about to show goes through `Guard.check` first. What
+was shown before counts too: a function given away line by line in ten answers
+is found at the line that makes it too much. The guard knows copies and renamed
+copies; an explanation in words that a person could turn into the solution is
+beyond it, and the share of those is measured, not promised.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tutor.guard.fingerprints import KINDS, Fingerprint, Hashes, Shown
+from tutor.guard.views import views
+
+#: Share of a function's fingerprints that is too much, and fewer than this many are chance.
+SHARE: Mapping[str, float] = {"letters": 0.20, "tokens": 0.20, "trees": 0.20, "words": 0.20}
+LEAST: Mapping[str, int] = {"letters": 10, "tokens": 8, "trees": 18, "words": 8}
+#: Characters of what was shown that are read together with the next text.
+TAIL = 1200
+
+_NUMBER = re.compile(r"(?<![\w.])[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?(?![\w])")
+
+
+@dataclass(frozen=True)
+class Block:
+    """Why a text may not be shown: how much of what it would complete."""
+
+    assignment: str
+    name: str
+    kind: str
+    share: float
+
+    @property
+    def reason(self) -> str:
+        """One sentence for the student; it does not tell what was recognised."""
+        return (
+            f"this would give away too much of assignment {self.assignment} ({self.name}), so I keep it back"
+        )
+
+
+@dataclass
+class Guard:
+    """Compare what is to be shown with the solutions.
+
+    Parameters
+    ----------
+    fingerprints : iterable of Fingerprint
+        Of every solution that may not be shown yet.
+    numbers : mapping of str to frozenset of str, optional
+        Final numbers of assignments, as written; one of them is too much.
+
+    Examples
+    --------
+    >>> from tutor.guard.fingerprints import of_solution
+    >>> code = "def f(x):\\n    return np.sqrt(np.mean((x - np.median(x)) ** 2) / len(x)) + 0.25"
+    >>> guard = Guard(of_solution("01", code))
+    >>> guard.check("Think about the spread of x first.") is None
+    True
+    >>> guard.check("y = np.sqrt(np.mean((z - np.median(z)) ** 2) / len(z)) + 0.25").name
+    'f'
+    """
+
+    fingerprints: Iterable[Fingerprint]
+    numbers: Mapping[str, Hashes | frozenset[str]] = field(default_factory=dict)
+    _seen: dict[str, set[int]] = field(default_factory=dict)
+    _tail: str = ""
+    _joined: str = ""
+    _last: str = ""
+
+    def __post_init__(self) -> None:
+        self.fingerprints = tuple(self.fingerprints)
+        self._wanted = {
+            kind: frozenset().union(*(getattr(f, kind) for f in self.fingerprints)) for kind in KINDS
+        }
+        self._seen = {kind: set(self._seen.get(kind, ())) for kind in KINDS}
+
+    def check(self, text: str) -> Block | None:
+        """Say whether `text`, after all that was released, may be shown; None if so."""
+        found = self._found(text)
+        return self._number(text) or self._worst(found)
+
+    def release(self, text: str) -> Block | None:
+        """`check`; a text that may be shown is remembered as shown."""
+        found = self._found(text)
+        block = self._number(text) or self._worst(found)
+        if block is None:
+            for kind in KINDS:
+                self._seen[kind] |= found[kind]
+            self._joined = (self._joined + self._new(text))[-TAIL:]
+            self._tail = (self._tail + "\n" + text)[-TAIL:]
+            self._last = text[:TAIL]
+        return block
+
+    def state(self) -> dict[str, Any]:
+        """What is remembered, as plain values (hashes and the last words shown)."""
+        return {
+            "tail": self._tail,
+            "joined": self._joined,
+            "last": self._last,
+            "seen": {k: sorted(v) for k, v in self._seen.items()},
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up a state again, as after ``--resume``."""
+        self._tail, self._joined, self._last = (str(state.get(k, "")) for k in ("tail", "joined", "last"))
+        seen = state.get("seen", {})
+        self._seen = {kind: set(seen.get(kind, ())) for kind in KINDS}
+
+    def _found(self, text: str) -> dict[str, set[int]]:
+        """Fingerprints of any solution that `text` shows, read with and without what went before."""
+        found: dict[str, set[int]] = {kind: set() for kind in KINDS}
+        readings = (
+            [text] if not self._tail else [text, self._tail + "\n" + text, self._joined + self._new(text)]
+        )
+        for reading in readings:
+            for view in views(reading):
+                shown = Shown().add(view)
+                for kind in KINDS:
+                    found[kind] |= getattr(shown, kind) & self._wanted[kind]
+        return found
+
+    def _new(self, text: str) -> str:
+        """What `text` says that the last text did not: without the words both begin and end with."""
+        first = _common(text, self._last)
+        rest, last = text[first:], self._last[first:]
+        return rest[: len(rest) - _common(rest[::-1], last[::-1])]
+
+    def _worst(self, found: Mapping[str, set[int]]) -> Block | None:
+        blocks = []
+        for fingerprint in self.fingerprints:
+            for kind in KINDS:
+                wanted = getattr(fingerprint, kind)
+                hit = (found[kind] | self._seen[kind]) & set(wanted)
+                weigh = wanted.get if kind == "trees" else lambda _: 1
+                amount, whole = sum(weigh(h) for h in hit), sum(weigh(h) for h in wanted)
+                # a short function has few fingerprints: half of them are enough
+                least = min(LEAST[kind], max(whole / 2, 1))
+                # what was allowed before is no reason to refuse a text that adds nothing
+                if hit & found[kind] and amount >= least and amount >= SHARE[kind] * whole:
+                    blocks.append(Block(fingerprint.assignment, fingerprint.name, kind, amount / whole))
+        return max(blocks, key=lambda block: block.share, default=None)
+
+    def _number(self, text: str) -> Block | None:
+        if not self.numbers:
+            return None
+        said = {number for view in views(text) for number in _NUMBER.findall(view)}
+        for assignment, numbers in self.numbers.items():
+            for number in sorted(said & {str(n) for n in numbers}):
+                return Block(assignment, "its final number", "numbers", 1.0 if number else 0.0)
+        return None
+
+
+def _common(one: str, other: str) -> int:
+    """Length of the beginning both have."""
+    return next((i for i, (a, b) in enumerate(zip(one, other)) if a != b), min(len(one), len(other)))
