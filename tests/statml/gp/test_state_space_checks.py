@@ -4,7 +4,6 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from statml.gp import DRW, Matern32, StateSpaceGP
 
-
 ESTIMATORS = [
     StateSpaceGP(Matern32(2.0).on(0), restarts=0),
     StateSpaceGP(DRW(2.0, 3.0).on(0), mean="constant", restarts=0),
