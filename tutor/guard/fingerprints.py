@@ -129,7 +129,9 @@ def of_solution(
     lines = code.splitlines()
     found = []
     for node in ast.parse(code).body:
-        body = [n for n in node.body if not _is_docstring(n)] if isinstance(node, ast.FunctionDef) else []
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        body = [statement for statement in node.body if not _is_docstring(statement)]
         if not body:
             continue
         text = _COMMENT.sub("", "\n".join(lines[body[0].lineno - 1 : node.end_lineno]))
