@@ -32,8 +32,8 @@ from tutor.library.index.hybrid import LibraryIndex
 from tutor.library.search import Hit
 from tutor.library.support import support
 
-#: Below this probability the tutor keeps silent.
-THRESHOLD = 0.5
+#: Below this probability the tutor keeps silent: a wrong answer costs a reader more than none.
+THRESHOLD = 0.6
 FEATURES = ("words", "vectors", "coverage")
 #: Passages over which a best one stands out.
 FIELD = 10
