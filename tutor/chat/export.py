@@ -51,7 +51,7 @@ def ai_use(entries: Sequence[Entry], events: Sequence[Event]) -> list[str]:
         "version": "; ".join(models),
         "date": asked[0].at[:10] if asked else "",
         "purpose": "",
-        "prompts": [printable(e.content["text"]) for e in asked],
+        "prompts": [printable(e.content["text"]).replace("```", "` ` `") for e in asked],
         "what_accepted": "",
         "what_rejected": "",
         "how_verified": "",
@@ -71,7 +71,7 @@ def ai_use(entries: Sequence[Entry], events: Sequence[Event]) -> list[str]:
         "Complete the empty lines:",
         "",
         "```yaml",
-        text.replace("```", "'''").rstrip(),
+        text.rstrip(),
         "```",
     ]
 

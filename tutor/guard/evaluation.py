@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import textwrap
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib import resources
@@ -50,13 +51,19 @@ class Report:
 
 
 def functions() -> list[tuple[str, str, str]]:
-    """Assignment, name and code of every function of every solution; needs the instructor's folder."""
+    """Assignment, name and body of every function of every solution; needs the instructor's folder.
+
+    Signatures are left out: the student has them.
+    """
     found = []
     for number in course_assignment.numbers():
         code = course_assignment.load(number).solution().read_text(encoding="utf-8")
+        lines = code.splitlines()
         for node in ast.parse(code).body:
             if isinstance(node, ast.FunctionDef):
-                found.append((number, node.name, ast.get_source_segment(code, node) or ""))
+                body = [n for n in node.body if not isinstance(n, ast.Expr)] or node.body
+                text = "\n".join(lines[body[0].lineno - 1 : node.end_lineno])
+                found.append((number, node.name, textwrap.dedent(text)))
     return found
 
 
@@ -114,8 +121,8 @@ def _share_shown(turns: list[str], prints: Iterable[Fingerprint]) -> float:
 
 
 def _counts(line: str) -> bool:
-    """Signatures and fences are everyone's."""
-    return not re.match(r"\s*(?:```|def |Here it is|And then$|think about it)", line)
+    """Fences and filling are not the solution."""
+    return not re.match(r"\s*(?:```|Here it is|And then$|think about it)", line)
 
 
 def _fingerprints() -> list[Fingerprint]:

@@ -14,12 +14,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tutor.guard.fingerprints import KINDS, Fingerprint, Hashes, Shown
+from tutor.guard.fingerprints import KINDS, Fingerprint, Shown
 from tutor.guard.views import views
 
 #: Share of a function's fingerprints that is too much, and fewer than this many are chance.
-SHARE: Mapping[str, float] = {"letters": 0.20, "tokens": 0.20, "trees": 0.20, "words": 0.20}
-LEAST: Mapping[str, int] = {"letters": 10, "tokens": 8, "trees": 18, "words": 8}
+SHARE: Mapping[str, float] = {"letters": 0.15, "tokens": 0.15, "trees": 0.15, "words": 0.15}
+LEAST: Mapping[str, int] = {"letters": 8, "tokens": 7, "trees": 16, "words": 6}
+#: Once a function was kept back, this share of it is too much for the rest of the conversation.
+STRICT = 0.02
+#: Letters two texts must begin or end with together before these are taken for filling.
+FILLING = 6
 #: Characters of what was shown that are read together with the next text.
 TAIL = 1200
 
@@ -66,11 +70,12 @@ class Guard:
     """
 
     fingerprints: Iterable[Fingerprint]
-    numbers: Mapping[str, Hashes | frozenset[str]] = field(default_factory=dict)
+    numbers: Mapping[str, frozenset[str]] = field(default_factory=dict)
     _seen: dict[str, set[int]] = field(default_factory=dict)
     _tail: str = ""
     _joined: str = ""
     _last: str = ""
+    _kept_back: set[tuple[str, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.fingerprints = tuple(self.fingerprints)
@@ -88,7 +93,9 @@ class Guard:
         """`check`; a text that may be shown is remembered as shown."""
         found = self._found(text)
         block = self._number(text) or self._worst(found)
-        if block is None:
+        if block is not None:
+            self._kept_back.add((block.assignment, block.name))
+        else:
             for kind in KINDS:
                 self._seen[kind] |= found[kind]
             self._joined = (self._joined + self._new(text))[-TAIL:]
@@ -103,11 +110,13 @@ class Guard:
             "joined": self._joined,
             "last": self._last,
             "seen": {k: sorted(v) for k, v in self._seen.items()},
+            "kept_back": sorted(self._kept_back),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up a state again, as after ``--resume``."""
         self._tail, self._joined, self._last = (str(state.get(k, "")) for k in ("tail", "joined", "last"))
+        self._kept_back = {(str(a), str(n)) for a, n in state.get("kept_back", ())}
         seen = state.get("seen", {})
         self._seen = {kind: set(seen.get(kind, ())) for kind in KINDS}
 
@@ -125,23 +134,31 @@ class Guard:
         return found
 
     def _new(self, text: str) -> str:
-        """What `text` says that the last text did not: without the words both begin and end with."""
+        """What `text` says that the last text did not: without the filling both begin and end with."""
         first = _common(text, self._last)
+        first = first if first >= FILLING else 0
         rest, last = text[first:], self._last[first:]
-        return rest[: len(rest) - _common(rest[::-1], last[::-1])]
+        end = _common(rest[::-1], last[::-1])
+        return rest[: len(rest) - (end if end >= FILLING else 0)]
 
     def _worst(self, found: Mapping[str, set[int]]) -> Block | None:
         blocks = []
         for fingerprint in self.fingerprints:
+            warned = (fingerprint.assignment, fingerprint.name) in self._kept_back
             for kind in KINDS:
                 wanted = getattr(fingerprint, kind)
-                hit = (found[kind] | self._seen[kind]) & set(wanted)
+                seen = self._seen[kind] & wanted.keys() if kind == "trees" else self._seen[kind] & wanted
+                new = found[kind] & set(wanted) - seen
+                # what was allowed before is no reason to refuse a text that adds nothing
+                if not new:
+                    continue
                 weigh = wanted.get if kind == "trees" else lambda _: 1
-                amount, whole = sum(weigh(h) for h in hit), sum(weigh(h) for h in wanted)
+                whole = sum(weigh(h) for h in wanted)
+                amount = sum(weigh(h) for h in seen | new)
                 # a short function has few fingerprints: half of them are enough
                 least = min(LEAST[kind], max(whole / 2, 1))
-                # what was allowed before is no reason to refuse a text that adds nothing
-                if hit & found[kind] and amount >= least and amount >= SHARE[kind] * whole:
+                enough = amount >= least and amount >= SHARE[kind] * whole
+                if enough or (warned and len(new) >= max(2, STRICT * len(wanted))):
                     blocks.append(Block(fingerprint.assignment, fingerprint.name, kind, amount / whole))
         return max(blocks, key=lambda block: block.share, default=None)
 
@@ -150,8 +167,8 @@ class Guard:
             return None
         said = {number for view in views(text) for number in _NUMBER.findall(view)}
         for assignment, numbers in self.numbers.items():
-            for number in sorted(said & {str(n) for n in numbers}):
-                return Block(assignment, "its final number", "numbers", 1.0 if number else 0.0)
+            if said & numbers:
+                return Block(assignment, "a final number", "numbers", 1.0)
         return None
 
 
