@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,6 +126,43 @@ class AccountedProvider:
         self._log(given, schema, options, reply, None, began)
         if not quoting:
             self._calls.keep(key, reply)
+        return reply
+
+    @property
+    def streams(self) -> bool:
+        """Whether `stream` gives an answer in more than one piece."""
+        return hasattr(self._inner, "stream")
+
+    def stream(
+        self, messages: Sequence[Message], *, schema: Schema | None = None, **options: Any
+    ) -> Generator[str, None, Reply]:
+        """As `chat`, the text piece by piece; logged also where it breaks off or is stopped.
+
+        The generator returns the `Reply`; one from the cache comes in no pieces.
+
+        Raises
+        ------
+        BudgetExceededError, ServiceError
+            As `chat`.
+        """
+        given = tuple(messages)
+        key = cache_key(self._inner, given, schema, options, self._prompt)
+        began = time.monotonic()
+        kept = self._calls.cached(key)
+        if kept is not None:
+            self._log(given, schema, options, kept, None, began, cached=True)
+            return kept
+        self._check(given, schema, options)
+        reply: Reply | None = None
+        error = "stopped by the student"
+        try:
+            reply = yield from self._inner.stream(given, schema=schema, **options)  # type: ignore[attr-defined]
+        except StatmlError as failure:
+            error = str(failure)
+            raise
+        finally:
+            self._log(given, schema, options, reply, None if reply else error, began)
+        self._calls.keep(key, reply)
         return reply
 
     def _check(self, messages: tuple[Message, ...], schema: Schema | None, options: dict[str, Any]) -> None:

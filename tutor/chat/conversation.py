@@ -9,7 +9,7 @@ loses nothing. Nothing reaches the student that the guard has not released.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from datetime import date
 from importlib import resources
 from typing import Any
@@ -20,10 +20,12 @@ from statml.errors import InputError, ServiceError, StatmlError
 from tutor.budget import AccountedProvider, Budget, BudgetExceededError
 from tutor.chat import tools as menu
 from tutor.chat.events import Done, Event, Hint, Piece, Refusal, Source, ToolCall, claimed, from_dict, to_dict
+from tutor.chat.streaming import Request
 from tutor.chat.tools import Tools
 from tutor.guard import Guard
 from tutor.language import question_terms
-from tutor.library.answer import PROMPT, Answer, ask, checked_question
+from tutor.library.answer import PROMPT, Unsupported, ask, checked_question
+from tutor.library.answer import Claim as VerifiedClaim
 from tutor.library.search import Hit, Retriever
 from tutor.pedagogy.intent import Intent, intent
 from tutor.pedagogy.ladder import ladder, tasks
@@ -211,35 +213,57 @@ class Conversation:
             yield called
             if not called.error:
                 return
-        answer = ask(
-            self._standalone(question),
-            self._library,
-            self._accounted("answer", PROMPT),
-            confidence=self._confidence,
-        )
-        dropped[0] = len(answer.unsupported)
-        yield from self._released(answer)
-
-    def _released(self, answer: Answer) -> Iterator[Event]:
-        """Claims the guard lets pass; at the first it keeps back, a hint instead of the rest."""
-        if answer.abstained:
-            yield Refusal("unsupported", f"I cannot answer this from my sources: {answer.reason}.")
+        provider = self._accounted("answer", PROMPT)
+        question = self._standalone(question)
+        if provider.streams:
+            yield from self._streamed(question, provider, dropped)
             return
+        answer = ask(question, self._library, provider, confidence=self._confidence)
+        dropped[0] = len(answer.unsupported)
+        if answer.abstained:
+            yield _silence(answer.reason)
         for claim in answer.claims:
-            texts = [claim.text] if claim.text == claim.quote else [claim.text, claim.quote]
-            block = next((b for b in map(self._guard.release, texts) if b is not None), None)
-            if block is not None:
-                yield Refusal("assignment", block.reason[0].upper() + block.reason[1:] + ".")
-                card = course_assignment.load(block.assignment).card
-                if block.name in tasks(card):
-                    self._task = f"{block.assignment}/{block.name}"
-                yield from self._hints(block.name if block.name in tasks(card) else "")
+            if (yield from self._released(claim)):
                 return
-            source = self._cited(claim.source_id, claim.title, claim.section, claim.url)
-            yield claimed(claim, source.number)
-            if source not in self.sources:
-                self.sources.append(source)
-                yield source
+
+    def _streamed(self, question: str, provider: AccountedProvider, dropped: list[int]) -> Iterator[Event]:
+        """Each claim as soon as a model has written it to its end, judged as `ask` judges it."""
+        request = Request.of(question, self._library, self._confidence)
+        if not request.messages:
+            yield _silence(request.reason)
+            return
+        claims = 0
+        for claim in request.claims(provider):
+            if isinstance(claim, Unsupported):
+                dropped[0] += 1
+                continue
+            claims += 1
+            if (yield from self._released(claim)):
+                return
+        if not claims:
+            yield _silence(
+                "none of the claims made is borne out by the passage it names"
+                if dropped[0]
+                else "the passages found speak of it without answering it"
+            )
+
+    def _released(self, claim: VerifiedClaim) -> Generator[Event, None, bool]:
+        """A claim the guard lets pass, or a hint instead; True if it was kept back."""
+        texts = [claim.text] if claim.text == claim.quote else [claim.text, claim.quote]
+        block = next((b for b in map(self._guard.release, texts) if b is not None), None)
+        if block is not None:
+            yield Refusal("assignment", block.reason[0].upper() + block.reason[1:] + ".")
+            card = course_assignment.load(block.assignment).card
+            if block.name in tasks(card):
+                self._task = f"{block.assignment}/{block.name}"
+            yield from self._hints(block.name if block.name in tasks(card) else "")
+            return True
+        source = self._cited(claim.source_id, claim.title, claim.section, claim.url)
+        yield claimed(claim, source.number)
+        if source not in self.sources:
+            self.sources.append(source)
+            yield source
+        return False
 
     def _cited(self, source_id: str, title: str, section: str = "", url: str = "") -> Source:
         for source in self.sources:
@@ -390,6 +414,10 @@ def open_conversation(
         options.setdefault("confidence", Confidence(library))  # type: ignore[arg-type]
     options.setdefault("guard", open_guard(lifted))
     return Conversation(library, provider, store, student, lifted=lifted, **options)
+
+
+def _silence(reason: str) -> Refusal:
+    return Refusal("unsupported", f"I cannot answer this from my sources: {reason}.")
 
 
 def _prompt(name: str) -> str:

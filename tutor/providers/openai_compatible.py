@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from statml.errors import MissingExtraError, ServiceError
@@ -151,6 +151,69 @@ class OpenAICompatibleProvider:
                 f"not even when asked to repair it{cut}: {choices[0].problem}; choose another model with --model"
             )
         return Reply(tuple(choices), answered_by, usage, tuple(dict.fromkeys(notes)))
+
+    def stream(
+        self,
+        messages: Sequence[Message],
+        *,
+        schema: Schema | None = None,
+        seed: int | None = None,
+        max_tokens: int | None = None,
+        temperature: float = 0.0,
+    ) -> Generator[str, None, Reply]:
+        """As `chat`, the text piece by piece as it arrives; the generator returns the whole `Reply`.
+
+        What does not come as a stream, or not in the asked shape, is asked for
+        once more with `chat`; its text is in the `Reply` alone.
+
+        Raises
+        ------
+        ServiceError
+            As `chat`; also where the stream broke off.
+        """
+        import openai
+
+        turns = [{"role": m.role, "content": render(m)} for m in messages]
+        options = {"seed": seed, "max_tokens": max_tokens, "temperature": temperature}
+        given = {name: value for name, value in options.items() if value is not None}
+        body = {name: value for name, value in given.items() if name not in self._left_out}
+        body |= _asked_format(_FORMATS[self._format], schema, turns)
+        text, usage, answered_by, finish = "", Usage(), self.model, ""
+        try:
+            pieces = self._open().chat.completions.create(
+                model=self.model, stream=True, stream_options={"include_usage": True}, **body
+            )
+            for piece in pieces:
+                answered_by = getattr(piece, "model", None) or answered_by
+                usage = _usage(piece) if getattr(piece, "usage", None) else usage
+                for choice in getattr(piece, "choices", None) or []:
+                    finish = choice.finish_reason or finish
+                    said = getattr(choice.delta, "content", None)
+                    if isinstance(said, str) and said:
+                        text += said
+                        yield said
+        except openai.APIStatusError as error:
+            if error.status_code not in _REFUSED:
+                raise self._status_error(error) from None
+        except (openai.OpenAIError, httpx_error(), ValueError) as error:
+            if text or isinstance(error, openai.APIConnectionError):
+                cause = self._clean(str(error.__cause__ or error) or type(error).__name__)
+                raise ServiceError(
+                    f"{self._shown} broke off in the middle of an answer ({cause}); ask again"
+                    if text
+                    else f"cannot reach the model server at {self._shown}, or it did not answer within "
+                    f"{self._timeout:g} s ({cause}); start it, correct --base-url, or raise TUTOR_TIMEOUT"
+                ) from None
+        if text and not finish:
+            raise ServiceError(f"{self._shown} broke off in the middle of an answer; ask again")
+        try:
+            parsed = parse(text, schema) if schema is not None else None
+        except ShapeError:
+            reply = self.chat(
+                messages, schema=schema, seed=seed, max_tokens=max_tokens, temperature=temperature
+            )
+            return Reply(reply.choices, reply.model, usage + reply.usage, reply.notes)
+        return Reply((Choice(text, parsed, finish),), answered_by, usage)
 
     def _shaped(
         self,
@@ -292,6 +355,13 @@ class OpenAICompatibleProvider:
         line = re.sub(r"\b(?:sk|key|token)-[\w*-]{4,}", "***", line)
         line = re.sub(r"//[^/\s@]+@", "//***@", line)
         return line[:200] or "no reason given"
+
+
+def httpx_error() -> type[Exception]:
+    """What the HTTP client raises where a stream ends before its end."""
+    import httpx
+
+    return httpx.HTTPError
 
 
 def _asked_format(kind: str, schema: Schema | None, turns: Sequence[Mapping[str, str]]) -> dict[str, Any]:

@@ -36,6 +36,24 @@ BAD = {
 }
 
 
+def streamed(fake: ModuleType, text: str, *, cut: int | None = None, finish: bool = True) -> Any:
+    """A stream of server-sent events with `text` in pieces of ten characters."""
+    said = text[:cut]
+    chunks: list[dict[str, Any]] = [
+        {"delta": {"content": said[i : i + 10]}, "finish_reason": None} for i in range(0, len(said), 10)
+    ]
+    if finish:
+        chunks.append({"delta": {}, "finish_reason": "stop"})
+    head = {"id": "c", "object": "chat.completion.chunk", "created": 0, "model": "fake-1"}
+    lines = [{**head, "choices": [{"index": 0, **chunk}]} for chunk in chunks]
+    usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+    body = "".join(
+        f"data: {json.dumps(line)}\n\n" for line in [*lines, {**head, "choices": [], "usage": usage}]
+    )
+    ends = "data: [DONE]\n\n" if finish else ""
+    return fake.Answer(raw=(body + ends).encode(), promised_length=None if finish else len(body) + 500)
+
+
 def kinds(events: list[Any]) -> list[str]:
     return [type(event).__name__ for event in events]
 
@@ -172,7 +190,7 @@ def test_a_faulty_server_loses_nothing(
 def test_every_call_is_logged_and_the_same_one_answered_from_the_cache(
     fake: ModuleType, library: BM25Retriever, store: Transcripts
 ) -> None:
-    with fake.serve(fake.completion(json.dumps({"claims": [GOOD]}))) as server:
+    with fake.serve(streamed(fake, json.dumps({"claims": [GOOD]}))) as server:
         provider = OpenAICompatibleProvider(server.url, "m", offline=True)
         talks = [Conversation(library, provider, store, "s1") for _ in range(2)]
         outcomes = [list(talk.say(QUESTION)) for talk in talks]
@@ -187,6 +205,63 @@ def test_every_call_is_logged_and_the_same_one_answered_from_the_cache(
             tuple(r) for r in db.execute("SELECT student, purpose, cached, prompt_tokens FROM model_calls")
         ]
     assert rows == [("s1", "answer", 0, 7), ("s1", "answer", 1, 7), ("s1", "answer", 0, 7)]
+
+
+def test_a_claim_is_shown_before_the_next_is_written(library: BM25Retriever, store: Transcripts) -> None:
+    text = json.dumps({"claims": [GOOD, BAD, {**GOOD, "text": "Rotation gives ages."}]})
+    sent = 0
+
+    class Slow(ScriptedProvider):
+        def stream(self, messages: Any, **options: Any) -> Any:
+            nonlocal sent
+            for letter in text:
+                sent += 1
+                yield letter
+            return self.chat(messages, schema=options["schema"])
+
+    talk = Conversation(library, Slow([text]), store, "s1")
+    turn = talk.say(QUESTION)
+    first = next(turn)
+    assert first.text == GOOD["text"] and sent < len(text) / 2
+    rest = list(turn)
+    assert [e.text for e in rest if isinstance(e, Claim)] == ["Rotation gives ages."] and rest[
+        -1
+    ].dropped == 1
+
+
+def test_a_stream_over_http(fake: ModuleType, library: BM25Retriever, store: Transcripts) -> None:
+    text = json.dumps({"claims": [GOOD, {**GOOD, "text": "Rotation gives ages."}]})
+    with fake.serve(streamed(fake, text)) as server:
+        provider = OpenAICompatibleProvider(server.url, "m", offline=True)
+        events = list(Conversation(library, provider, store, "s1").say(QUESTION))
+        assert server.requests[0]["stream"] is True
+    assert kinds(events) == ["Claim", "Source", "Claim", "Done"] and events[-1].tokens == 10
+
+
+def test_a_stream_that_breaks_off_keeps_what_came(
+    fake: ModuleType, library: BM25Retriever, store: Transcripts
+) -> None:
+    text = json.dumps({"claims": [GOOD, {**GOOD, "text": "Rotation gives ages."}]})
+    with fake.serve(streamed(fake, text, cut=-20, finish=False)) as server:
+        provider = OpenAICompatibleProvider(server.url, "m", offline=True, timeout=0.5, retries=0)
+        talk = Conversation(library, provider, store, "s1")
+        events = list(talk.say(QUESTION))
+    assert kinds(events) == ["Claim", "Source", "Refusal", "Done"] and "broke off" in events[2].text
+    assert talk.events() == events
+
+
+def test_a_stopped_stream_is_logged(library: BM25Retriever, store: Transcripts) -> None:
+    class Slow(ScriptedProvider):
+        def stream(self, messages: Any, **options: Any) -> Any:
+            yield json.dumps({"claims": [GOOD]})[:-2]
+            raise AssertionError("nobody waits for more")
+
+    talk = Conversation(library, Slow([]), store, "s1")
+    turn = talk.say(QUESTION)
+    assert isinstance(next(turn), Claim)
+    turn.close()
+    with store.records.transaction() as db:
+        assert [row[0] for row in db.execute("SELECT error FROM model_calls")] == ["stopped by the student"]
 
 
 @pytest.mark.parametrize(
