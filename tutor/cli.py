@@ -12,6 +12,8 @@ from tutor.demo import command as demo
 from tutor.grading import command as grading
 from tutor.guard import command as guard
 from tutor.library import command as library
+from tutor.providers import command as model
+from tutor.serve import command as serve
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -26,7 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('statml')}")
     verbs = parser.add_subparsers(metavar="VERB")
-    for part in (library, chat, grading, guard, demo):
+    for part in (library, chat, serve, grading, guard, demo, model):
         part.add_parser(verbs)
     return parser
 

@@ -1,0 +1,80 @@
+// Elements and requests. Text enters as text nodes alone: nothing here or elsewhere parses markup.
+
+export const $ = (id) => document.getElementById(id);
+
+export function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else if (value === true) made.setAttribute(name, "");
+    else if (value !== false && value !== null && value !== undefined) made.setAttribute(name, String(value));
+  }
+  for (const child of children.flat()) {
+    if (child === null || child === undefined || child === "") continue;
+    made.append(child instanceof Node ? child : document.createTextNode(String(child)));
+  }
+  return made;
+}
+
+// A link only where the address is http or https; anything else stays text.
+export function link(address, text) {
+  let url = null;
+  try { url = new URL(address); } catch { return element("span", {}, text); }
+  if (url.protocol !== "https:" && url.protocol !== "http:") return element("span", {}, text);
+  return element("a", { href: url.href, target: "_blank", rel: "noopener noreferrer" }, text);
+}
+
+let token = "";
+export function keepToken(value) { token = value; }
+
+export async function request(path, sent) {
+  const options = sent === undefined ? {} : {
+    method: "POST",
+    headers: { "Content-Type": "application/json", "X-CSRF-Token": token },
+    body: JSON.stringify(sent),
+  };
+  const reply = await fetch(path, { ...options, credentials: "same-origin" });
+  if (!reply.ok) {
+    let detail = `the server answered ${reply.status}`;
+    try { detail = (await reply.json()).detail || detail; } catch { /* no JSON: the status says it */ }
+    throw Object.assign(new Error(detail), { status: reply.status });
+  }
+  return reply;
+}
+
+export const fetched = async (path, sent) => (await request(path, sent)).json();
+
+// Lines of JSON as they arrive.
+export async function* lines(reply) {
+  const reader = reply.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    rest += value;
+    const whole = rest.split("\n");
+    rest = whole.pop();
+    for (const line of whole) if (line) yield JSON.parse(line);
+  }
+  if (rest) yield JSON.parse(rest);
+}
+
+export const when = (at) => {
+  const time = new Date(at);
+  return Number.isNaN(time.getTime()) ? "" : time.toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+};
+
+// Light, dark, or as the system has it.
+export function themeButton(button) {
+  const root = document.documentElement;
+  let kept = null;
+  try { kept = localStorage.getItem("theme"); } catch { /* storage is switched off */ }
+  if (kept === "light" || kept === "dark") root.dataset.theme = kept;
+  button.addEventListener("click", () => {
+    const dark = root.dataset.theme
+      ? root.dataset.theme === "dark"
+      : window.matchMedia("(prefers-color-scheme: dark)").matches;
+    root.dataset.theme = dark ? "light" : "dark";
+    try { localStorage.setItem("theme", root.dataset.theme); } catch { /* not kept, then */ }
+  });
+}

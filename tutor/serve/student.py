@@ -1,0 +1,160 @@
+"""The student's side: enter by a link, converse, read the log of AI use.
+
+Every object is looked up together with the student who asks: a conversation of
+somebody else is answered as one that does not exist.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from importlib import resources
+from typing import Any, cast
+
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.responses import FileResponse, PlainTextResponse, RedirectResponse, StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from tutor.chat.conversation import Conversation
+from tutor.chat.export import markdown
+from tutor.library.answer import LONGEST_QUESTION
+from tutor.serve.access import (
+    Body,
+    ChangingStudent,
+    House,
+    Student,
+    cookie,
+    drop_cookie,
+    found_session,
+    house,
+    set_cookie,
+)
+from tutor.serve.desk import BusyError, Turn
+from tutor.serve.logins import STUDENT
+from tutor.serve.shown import Kept, entries_of, listed, log_of, plain
+
+router = APIRouter()
+MOST_CONVERSATIONS = 500
+STATIC = str(resources.files("tutor.serve").joinpath("static"))
+
+
+def page(name: str, status: int = 200) -> FileResponse:
+    """A page of ours; it holds no word of anybody's."""
+    return FileResponse(f"{STATIC}/{name}", status, media_type="text/html; charset=utf-8")
+
+
+@router.get("/")
+def index(request: Request) -> Response:
+    """The page, or the word that a link is needed."""
+    return page("index.html") if found_session(request, STUDENT) else page("outside.html", 401)
+
+
+@router.get("/login/{token}")
+def ask_to_enter(token: str) -> Response:
+    """A button: programs that look at links in mail must not use them up."""
+    return page("login.html")
+
+
+@router.post("/login/{token}")
+def enter(request: Request, token: str) -> Response:
+    """Use the link up and give the session."""
+    home = house(request)
+    session = home.logins.enter(token)
+    if session is None:
+        return page("outside.html", 401)
+    response = RedirectResponse("/", 303)
+    set_cookie(response, STUDENT, session, tls=home.tls)
+    return response
+
+
+@router.post("/logout")
+def leave(request: Request, who: ChangingStudent) -> Response:
+    """End this session."""
+    home = house(request)
+    home.logins.leave(cookie(request, STUDENT))
+    response = Response(status_code=204)
+    drop_cookie(response, STUDENT, tls=home.tls)
+    return response
+
+
+@router.get("/api/me")
+def me(request: Request, who: Student) -> dict[str, Any]:
+    """Who has entered, the token for changes, and who words the answers."""
+    home = house(request)
+    return {"student": who.student, "csrf": who.csrf, "provider": home.provider, "model": home.model}
+
+
+@router.get("/api/conversations")
+def conversations(request: Request, who: Student) -> list[dict[str, Any]]:
+    """The student's conversations, newest first."""
+    with house(request).transcripts() as store:
+        return listed(store, who.student)
+
+
+@router.post("/api/conversations", status_code=201)
+def begin(request: Request, who: ChangingStudent, sent: Body) -> dict[str, int]:
+    """Begin a conversation."""
+    home = house(request)
+    with home.transcripts() as store:
+        if len(store.conversations(who.student)) >= MOST_CONVERSATIONS:
+            raise HTTPException(429, f"{MOST_CONVERSATIONS} conversations are the most one can have")
+        return {"id": store.begin(who.student, home.provider, home.model)}
+
+
+@router.get("/api/conversations/{number}")
+def conversation(request: Request, number: int, who: Student) -> list[dict[str, Any]]:
+    """All that was said."""
+    with house(request).transcripts() as store:
+        return [plain(entry) for entry in entries_of(store, number, who.student)]
+
+
+@router.post("/api/conversations/{number}/say")
+async def say(request: Request, number: int, who: ChangingStudent, sent: Body) -> StreamingResponse:
+    """Ask; the events of the answer come as lines of JSON while they are made."""
+    text = sent.get("text")
+    if not isinstance(text, str) or not text.strip() or len(text) > LONGEST_QUESTION:
+        raise HTTPException(422, f"text must be 1 to {LONGEST_QUESTION} characters")
+    if not _encodable(text):
+        raise HTTPException(422, "text must be characters of Unicode, without half surrogates")
+    home = house(request)
+    await run_in_threadpool(_check_owned, home, number, who.student)
+    try:
+        turn = home.desk.ask(who.student, number, text)
+    except BusyError as error:
+        raise HTTPException(429, str(error)) from None
+    return StreamingResponse(_lines(turn), media_type="application/x-ndjson")
+
+
+@router.get("/api/conversations/{number}/export")
+def export(request: Request, number: int, who: Student) -> PlainTextResponse:
+    """The conversation as Markdown, ending with the AI-use entry of the course."""
+    with house(request).transcripts() as store:
+        kept = Kept(number, entries_of(store, number, who.student))
+    text = markdown(cast(Conversation, kept))  # it reads the number and the entries, nothing else
+    name = f"conversation-{number}.md"
+    return PlainTextResponse(text, headers={"Content-Disposition": f'attachment; filename="{name}"'})
+
+
+@router.get("/api/log")
+def log(request: Request, who: Student) -> list[dict[str, Any]]:
+    """The log of AI use: every question, what became of it, and who answered; newest first."""
+    with house(request).transcripts() as store:
+        return log_of(store, who.student)
+
+
+def _check_owned(home: House, number: int, student: str) -> None:
+    with home.transcripts() as store:
+        entries_of(store, number, student)
+
+
+async def _lines(turn: Turn) -> AsyncIterator[str]:
+    async for event in turn.events():
+        yield json.dumps(event) + "\n"
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
