@@ -4,7 +4,7 @@
 environment            settings.toml meaning
 =====================  ============  =======================================
 ``TUTOR_HOME``         --            folder of the library and the settings
-``TUTOR_PROVIDER``     provider      ``extractive`` (default) or ``openai``
+``TUTOR_PROVIDER``     provider      ``extractive`` (default), ``openai`` or ``local``
 ``TUTOR_BASE_URL``     base_url      the model server, e.g. http://127.0.0.1:8080/v1
 ``TUTOR_MODEL``        model         the name the server gives its model
 ``TUTOR_API_KEY_ENV``  api_key_env   name of the variable that holds the key
@@ -38,7 +38,7 @@ from urllib.parse import urlsplit
 
 from statml.errors import InputError
 
-PROVIDERS = ("extractive", "openai")
+PROVIDERS = ("extractive", "openai", "local")
 VECTORS = ("chroma", "mapped")
 SETTINGS_FILE = "settings.toml"
 
@@ -56,7 +56,8 @@ class Settings:
         Folder of the library and of ``settings.toml``.
     provider : str
         ``extractive`` quotes the library and needs no model; ``openai`` is any
-        server that speaks OpenAI Chat Completions.
+        server that speaks OpenAI Chat Completions; ``local`` serves a model's
+        weights on this machine.
     base_url, model : str
         The server and the model's name there; used by ``openai`` only.
     api_key_env : str

@@ -40,7 +40,7 @@ def test_file_then_environment_then_options(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "said"),
     [
-        ("TUTOR_PROVIDER", "gpt", "TUTOR_PROVIDER must be extractive or openai, got 'gpt'"),
+        ("TUTOR_PROVIDER", "gpt", "TUTOR_PROVIDER must be extractive or openai or local, got 'gpt'"),
         ("TUTOR_BASE_URL", "localhost:8080", "TUTOR_BASE_URL must be a URL"),
         ("TUTOR_BASE_URL", "ftp://x", "TUTOR_BASE_URL must be a URL"),
         ("TUTOR_BASE_URL", "http://x:notaport/", "TUTOR_BASE_URL must be a URL"),

@@ -69,6 +69,10 @@ def open_provider(
         from tutor.providers.extractive import ExtractiveProvider
 
         provider = ExtractiveProvider(weight)
+    elif settings.provider == "local":
+        from tutor.providers.local import LocalProvider
+
+        provider = LocalProvider(settings.model or "smollm2", settings.home, timeout=settings.timeout)
     else:
         from tutor.providers.openai_compatible import OpenAICompatibleProvider
 
