@@ -103,12 +103,17 @@ def test_repeats_are_interleaved_and_the_fastest_peer_counts() -> None:
 
 
 def test_peak_memory_sees_an_array() -> None:
-    from benchmarks.measurement import peak_memory
-
-    peak = peak_memory(lambda: np.ones(10_000_000).sum())
-    if peak is None:
+    # In a process of its own: a system that reclaims memory meanwhile can take more from a large one.
+    code = """
+import numpy as np
+from benchmarks.measurement import peak_memory
+print(peak_memory(lambda: np.ones(10_000_000).sum()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    if done.stdout.strip() == "None":
         pytest.skip("this system does not tell the peak memory of a process")
-    assert 70e6 < peak < 140e6
+    assert 70e6 < int(done.stdout) < 140e6
 
 
 def test_command_line(tmp_path: Path) -> None:
