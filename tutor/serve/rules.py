@@ -6,9 +6,9 @@ A plain ASGI layer around the application, so that no route can forget it.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -32,6 +32,7 @@ HEADERS = {
 }
 TLS_HEADER = ("Strict-Transport-Security", "max-age=31536000")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_HOST = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
 _CHANGES = {"POST", "PUT", "PATCH", "DELETE"}
 
 
@@ -96,7 +97,7 @@ class Rules:
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if self._hosts and (urlsplit(f"//{host}").hostname or "") not in self._hosts:
+        if self._hosts and _name(host) not in self._hosts:
             return 421, "this server does not go by that name"
         if len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"") > LONGEST_PATH:
             return 414, "the address is too long"
@@ -107,7 +108,7 @@ class Rules:
             return _TOO_LARGE
         if scope["method"] in _CHANGES:
             origin = headers.get("origin")
-            if origin is not None and (urlsplit(origin).netloc != host or not host):
+            if origin is not None and origin.partition("://")[2] != host:
                 return 403, "a change must come from this page"
             if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
                 return 403, "a change must come from this page"
@@ -115,6 +116,12 @@ class Rules:
 
 
 _TOO_LARGE = (413, f"a request may hold at most {LARGEST_BODY} bytes")
+
+
+def _name(host: str) -> str:
+    """The name in a Host header, without port and brackets; nothing if it is none."""
+    found = _HOST.fullmatch(host)
+    return found.group(1).strip("[]").lower() if found else ""
 
 
 async def _answer(send: Any, status: int, text: str) -> None:

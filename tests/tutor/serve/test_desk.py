@@ -1,0 +1,125 @@
+"""Turns in their threads: one at a time for a student, whole even when nobody listens, never a traceback."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from statml.errors import InputError
+from tutor.serve.desk import BusyError, Desk
+
+
+class Gated:
+    """Answers when a test opens the gate."""
+
+    def __init__(self) -> None:
+        self.gate, self.finished = threading.Event(), threading.Event()
+
+    def say(self, student: str, conversation: int, text: str) -> Iterator[dict]:
+        yield {"event": "piece", "text": text}
+        self.gate.wait(5)
+        if text == "bug":
+            raise ZeroDivisionError("a detail nobody should see")
+        yield {"event": "done"}
+        self.finished.set()
+
+
+def opened(room: object):
+    @contextmanager
+    def open_room() -> Iterator[object]:
+        yield room
+
+    return open_room
+
+
+def test_a_student_has_one_question_at_a_time_and_the_others_are_not_held_up() -> None:
+    room = Gated()
+
+    async def run() -> None:
+        desk = Desk(opened(room), workers=2)
+        first = desk.ask("a", 1, "one")
+        with pytest.raises(BusyError, match="still being answered"):
+            desk.ask("a", 2, "two")
+        other = desk.ask("b", 3, "three")
+        room.gate.set()
+        for turn in (first, other):
+            assert [e["event"] async for e in turn.events()] == ["piece", "done"]
+        again = desk.ask("a", 1, "again")
+        assert [e["event"] async for e in again.events()] == ["piece", "done"]
+        desk.close()
+
+    asyncio.run(run())
+
+
+def test_waiting_has_an_end() -> None:
+    room = Gated()
+
+    async def run() -> None:
+        desk = Desk(opened(room), workers=1, waiting=1)
+        turns = []
+        with pytest.raises(BusyError, match="too many"):
+            for n in range(4):
+                turns.append(desk.ask(f"s{n}", n, "x"))
+        assert 1 <= len(turns) <= 2
+        room.gate.set()
+        for turn in turns:
+            assert [e["event"] async for e in turn.events()] == ["piece", "done"]
+        desk.close()
+
+    asyncio.run(run())
+
+
+def test_a_turn_ends_though_the_page_was_closed() -> None:
+    room = Gated()
+
+    async def leave() -> Desk:
+        desk = Desk(opened(room), workers=1)
+        turn = desk.ask("a", 1, "x")
+        async for _ in turn.events():
+            break
+        return desk
+
+    desk = asyncio.run(leave())  # the loop is gone before the answer is
+    room.gate.set()
+    assert room.finished.wait(5)
+    desk.close()
+
+
+def test_a_bug_becomes_one_sentence_without_detail() -> None:
+    room = Gated()
+    room.gate.set()
+
+    async def run() -> None:
+        desk = Desk(opened(room), workers=1)
+        told = [e async for e in desk.ask("a", 1, "bug").events()]
+        assert told[-1]["event"] == "refusal" and "detail" not in told[-1]["text"]
+        assert [e["event"] async for e in desk.ask("a", 1, "fine").events()] == ["piece", "done"]
+        desk.close()
+
+    asyncio.run(run())
+
+
+def test_a_library_that_cannot_be_opened_is_said_and_tried_again() -> None:
+    tries = []
+
+    @contextmanager
+    def open_room() -> Iterator[object]:
+        tries.append(1)
+        if len(tries) == 1:
+            raise InputError("the index is empty: run `tutor library add ...`")
+        room = Gated()
+        room.gate.set()
+        yield room
+
+    async def run() -> None:
+        desk = Desk(open_room, workers=1)
+        told = [e async for e in desk.ask("a", 1, "x").events()]
+        assert "tutor library add" in told[0]["text"]
+        assert [e["event"] async for e in desk.ask("a", 1, "x").events()] == ["piece", "done"]
+        desk.close()
+
+    asyncio.run(run())
