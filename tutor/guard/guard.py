@@ -24,6 +24,8 @@ LEAST: Mapping[str, int] = {"letters": 8, "tokens": 7, "trees": 16, "words": 6}
 STRICT = 0.02
 #: Letters two texts must begin or end with together before these are taken for filling.
 FILLING = 6
+#: Texts whose beginnings and ends are compared with the next one.
+LAST = 6
 #: Characters of what was shown that are read together with the next text.
 TAIL = 1200
 
@@ -74,7 +76,8 @@ class Guard:
     _seen: dict[str, set[int]] = field(default_factory=dict)
     _tail: str = ""
     _joined: str = ""
-    _last: str = ""
+    _tried: dict[str, set[int]] = field(default_factory=dict)
+    _last: list[str] = field(default_factory=list)
     _kept_back: set[tuple[str, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -83,6 +86,7 @@ class Guard:
             kind: frozenset().union(*(getattr(f, kind) for f in self.fingerprints)) for kind in KINDS
         }
         self._seen = {kind: set(self._seen.get(kind, ())) for kind in KINDS}
+        self._tried = {kind: set(self._tried.get(kind, ())) for kind in KINDS}
 
     def check(self, text: str) -> Block | None:
         """Say whether `text`, after all that was released, may be shown; None if so."""
@@ -98,47 +102,56 @@ class Guard:
         else:
             for kind in KINDS:
                 self._seen[kind] |= found[kind]
-            self._joined = (self._joined + self._new(text))[-TAIL:]
             self._tail = (self._tail + "\n" + text)[-TAIL:]
-            self._last = text[:TAIL]
+        # what was kept back is remembered as well: the next text may go on where it ended
+        for kind in KINDS:
+            self._tried[kind] |= found[kind]
+        self._joined = (self._joined + self._new(text))[-TAIL:]
+        self._last = [*self._last, text[:TAIL]][-LAST:]
         return block
 
     def state(self) -> dict[str, Any]:
-        """What is remembered, as plain values (hashes and the last words shown)."""
+        """What is remembered, as plain values (hashes and the last words said)."""
         return {
             "tail": self._tail,
             "joined": self._joined,
             "last": self._last,
-            "seen": {k: sorted(v) for k, v in self._seen.items()},
+            "seen": {kind: sorted(hashes) for kind, hashes in self._seen.items()},
+            "tried": {kind: sorted(hashes) for kind, hashes in self._tried.items()},
             "kept_back": sorted(self._kept_back),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up a state again, as after ``--resume``."""
-        self._tail, self._joined, self._last = (str(state.get(k, "")) for k in ("tail", "joined", "last"))
+        self._tail, self._joined = str(state.get("tail", "")), str(state.get("joined", ""))
+        self._last = [str(text) for text in state.get("last", ())]
         self._kept_back = {(str(a), str(n)) for a, n in state.get("kept_back", ())}
-        seen = state.get("seen", {})
+        seen, tried = state.get("seen", {}), state.get("tried", {})
         self._seen = {kind: set(seen.get(kind, ())) for kind in KINDS}
+        self._tried = {kind: set(tried.get(kind, ())) for kind in KINDS}
 
     def _found(self, text: str) -> dict[str, set[int]]:
         """Fingerprints of any solution that `text` shows, read with and without what went before."""
+        found = self._shown(text)
+        if self._tail:
+            _join(found, self._shown(self._tail + "\n" + text))
+        if self._joined:
+            going_on = self._shown(self._joined + self._new(text))
+            _join(found, {kind: going_on[kind] - self._tried[kind] for kind in KINDS})
+        return found
+
+    def _shown(self, reading: str) -> dict[str, set[int]]:
         found: dict[str, set[int]] = {kind: set() for kind in KINDS}
-        readings = (
-            [text] if not self._tail else [text, self._tail + "\n" + text, self._joined + self._new(text)]
-        )
-        for reading in readings:
-            for view in views(reading):
-                shown = Shown().add(view)
-                for kind in KINDS:
-                    found[kind] |= getattr(shown, kind) & self._wanted[kind]
+        for view in views(reading):
+            shown = Shown().add(view)
+            _join(found, {kind: getattr(shown, kind) & self._wanted[kind] for kind in KINDS})
         return found
 
     def _new(self, text: str) -> str:
-        """What `text` says that the last text did not: without the filling both begin and end with."""
-        first = _common(text, self._last)
-        first = first if first >= FILLING else 0
-        rest, last = text[first:], self._last[first:]
-        end = _common(rest[::-1], last[::-1])
+        """What `text` says that the last texts did not: without the filling it begins and ends with."""
+        first = max((_common(text, last) for last in self._last), default=0)
+        rest = text[first if first >= FILLING else 0 :]
+        end = max((_common(rest[::-1], last[::-1]) for last in self._last), default=0)
         return rest[: len(rest) - (end if end >= FILLING else 0)]
 
     def _worst(self, found: Mapping[str, set[int]]) -> Block | None:
@@ -170,6 +183,11 @@ class Guard:
             if said & numbers:
                 return Block(assignment, "a final number", "numbers", 1.0)
         return None
+
+
+def _join(found: dict[str, set[int]], more: Mapping[str, set[int]]) -> None:
+    for kind in KINDS:
+        found[kind] |= more[kind]
 
 
 def _common(one: str, other: str) -> int:

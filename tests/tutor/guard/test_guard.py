@@ -70,6 +70,12 @@ def test_copies_and_renamed_copies_do_not_leak(found) -> None:
         assert leaks[way].leaked == 0 and leaks[way].shown < 0.05, leaks[way]
 
 
+def test_what_is_spread_over_ten_turns_is_mostly_stopped(found) -> None:
+    # measured: 0, 0 and 1 of 11; no promise, but a guard that forgot earlier turns would leak 9 or more
+    leaks = {row.way: row.leaked for row in found.leaks}
+    assert leaks["renamed, ten turns"] <= 1 and leaks["base64, ten turns"] <= 1 and leaks["ten turns"] <= 3
+
+
 def test_the_report_does_not_hide_what_gets_through(found) -> None:
     leaks = {row.way: row.leaked for row in found.leaks}
     # words in place of code are beyond the guard: if this fails it became better, and the docs must say so
@@ -80,6 +86,16 @@ def test_the_report_does_not_hide_what_gets_through(found) -> None:
 def test_harmless_texts_pass(found) -> None:
     assert found.harmless >= 100
     assert found.false_block_rate <= 0.05, found.held_back
+
+
+@pytest.mark.slow
+def test_harmless_texts_pass_in_one_long_conversation_and_after_a_refusal(instructor: Path) -> None:
+    texts = harmless_texts()
+    guard = open_guard()
+    assert sum(guard.release(text) is not None for _, text in texts) <= 0.05 * len(texts)
+    warned = open_guard()
+    assert all(warned.release(code) is not None for _, name, code in functions() if name != "coverage")
+    assert sum(warned.release(text) is not None for _, text in texts) <= 0.05 * len(texts)
 
 
 def test_a_students_fingerprints_recognise_copies(instructor: Path) -> None:
