@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from importlib import resources
 from pathlib import Path
@@ -107,8 +108,6 @@ def test_an_answer_streams_its_events_and_is_kept(school) -> None:
     number = client.post("/api/conversations", json={}).json()["id"]
     reply = client.post(f"/api/conversations/{number}/say", json={"text": QUESTION})
     assert reply.headers["content-type"].startswith("application/x-ndjson")
-    import json
-
     told = [json.loads(line) for line in reply.text.splitlines()]
     assert [event["event"] for event in told] == ["claim", "source", "done"]
     assert told[0]["quote"] == "Stars spin down as their winds brake them."
@@ -171,3 +170,32 @@ def test_every_control_has_a_name_and_every_id_is_there() -> None:
             assert "aria-label" in button or re.search(r">\s*\w", button) or ">/hint<" in button, button
         for target in re.findall(r'aria-(?:controls|labelledby|describedby)="([^"]+)"', text):
             assert target in ids, target
+
+
+def luminance(colour: str) -> float:
+    parts = (int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5))
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("dark", [0, 1], ids=["light", "dark"])
+@pytest.mark.parametrize(
+    ("text", "grounds"),
+    [
+        ("ink", ("paper", "sheet", "raised", "blue-wash", "gold-wash")),
+        ("faint", ("paper", "sheet", "raised")),
+        ("blue", ("paper", "sheet", "blue-wash")),
+        ("on-blue", ("blue",)),
+        ("gold", ("gold-wash",)),
+        ("red", ("red-wash", "sheet")),
+    ],
+)
+def test_text_stands_out_from_its_ground(text: str, grounds: tuple[str, ...], dark: int) -> None:
+    style = (STATIC / "style.css").read_text(encoding="utf-8")
+    pairs = {
+        name: (light, night)
+        for name, light, night in re.findall(r"--([\w-]+): light-dark\((#\w+), (#\w+)\)", style)
+    }
+    for ground in grounds:
+        bright, dim = sorted((luminance(pairs[text][dark]), luminance(pairs[ground][dark])), reverse=True)
+        assert (bright + 0.05) / (dim + 0.05) >= 4.5, (text, ground)  # WCAG 2.2, level AA

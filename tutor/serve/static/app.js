@@ -46,6 +46,7 @@ function choose(number) {
 async function open(number) {
   choose(number);
   if (number === null) { greet(); return; }
+  say("");
   const entries = await fetched(`/api/conversations/${number}`);
   transcript.clear();
   for (const entry of entries) transcript.show(entry);
@@ -142,14 +143,15 @@ question.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); ask(question.value); }
 });
 $("conversations").addEventListener("change", (event) => open(event.target.value ? Number(event.target.value) : null).catch(failed));
-$("new").addEventListener("click", () => { open(null); $("conversations").value = ""; question.focus(); });
-$("leave").addEventListener("click", async () => { await request("/logout", {}); window.location.reload(); });
+$("new").addEventListener("click", () => { choose(null); greet(); $("conversations").value = ""; question.focus(); });
+$("leave").addEventListener("click", () => request("/logout", {}).then(() => window.location.reload()).catch(failed));
 for (const button of $("suggestions").querySelectorAll("button")) {
   button.addEventListener("click", () => ask(button.textContent));
 }
 themeButton($("theme"));
 
 async function begin() {
+  greet();
   const me = await fetched("/api/me");
   keepToken(me.csrf);
   $("who").textContent = me.student;

@@ -59,7 +59,7 @@ $("link").addEventListener("submit", async (event) => {
     $("student").value = "";
   } catch (error) { failed(error); }
 });
-$("leave").addEventListener("click", async () => { await request("/instructor/logout", {}); window.location.reload(); });
+$("leave").addEventListener("click", () => request("/instructor/logout", {}).then(() => window.location.reload()).catch(failed));
 themeButton($("theme"));
 
 async function begin() {

@@ -1,0 +1,238 @@
+"""The page in headless Chromium: a conversation as a student has it, and twenty attacks that do nothing.
+
+Pictures are left in ``build/serve/`` for a person to look at.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import uvicorn
+
+from tutor.records import Records
+from tutor.records.transcripts import Transcripts
+from tutor.serve.access import House
+from tutor.serve.application import build
+from tutor.serve.command import bind
+from tutor.serve.desk import Desk
+from tutor.serve.logins import Logins
+
+CHROMIUM = shutil.which("chromium")
+PICTURES = Path(__file__).parents[3] / "build" / "serve"
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here (Debian: apt install chromium)")
+
+
+def devtools() -> ModuleType:
+    path = Path(__file__).parent / "devtools.py"
+    spec = importlib.util.spec_from_file_location("serve_devtools", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault("serve_devtools", module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def claim(text: str, number: int, source: str, section: str = "") -> dict[str, Any]:
+    return {"event": "claim", "text": text, "quote": text, "source_id": source, "section": section,
+            "start": 0, "end": len(text), "number": number}  # fmt: skip
+
+
+def source(number: int, name: str, title: str, section: str = "", url: str = "") -> dict[str, Any]:
+    return {"event": "source", "number": number, "source_id": name, "title": title, "section": section, "url": url}  # fmt: skip
+
+
+DONE = {"event": "done", "provider": "extractive", "model": "none", "tokens": 0, "cost": 0.0, "dropped": 0}
+ANSWER = [
+    claim("Gyrochronology infers the age of a star from its rotation.", 1, "2306.11232"),
+    source(1, "2306.11232", "Ages of stars from rotation", "1 Introduction", "https://arxiv.org/abs/2306.11232"),
+    claim("Stars spin down as their winds brake them, so that the period grows as a power of age.", 1, "2306.11232"),
+    claim("A prior is a distribution that says what is known before the data are seen.", 2, "docs/chapters/05.md"),
+    source(2, "docs/chapters/05.md", "Bayesian linear regression", "The prior"),
+    DONE,
+]  # fmt: skip
+HINT = [
+    {"event": "refusal", "kind": "assignment",
+     "text": "I do not solve assignment 05 before it is due, but I help you to: here is a hint."},
+    {"event": "hint", "assignment": "05", "task": "q1", "level": 1, "name": "concept", "source": "", "section": "",
+     "text": "Which quantity of the posterior shrinks as more stars are added, and which does not?"},
+    {"event": "toolcall", "name": "fit", "arguments": {"x": [1, 2, 3], "y": [2, 4, 6.1]}, "error": "",
+     "result": {"coefficients": [-0.0666667, 2.05], "standard_errors": [0.0881917, 0.0408248]}},
+    DONE,
+]  # fmt: skip
+
+
+def hostile(payload: str) -> list[dict[str, Any]]:
+    return [
+        claim(payload, 1, payload, payload),
+        {**claim(payload, 1, payload), "text": f"as {payload} says"},
+        source(1, payload, payload, payload, payload),
+        {"event": "toolcall", "name": payload, "arguments": {payload: payload}, "result": {payload: payload}, "error": ""},
+        {"event": "hint", "assignment": payload, "task": payload, "level": 0, "name": payload, "text": payload,
+         "source": payload, "section": payload},
+        {"event": "piece", "text": payload},
+        {"event": "refusal", "kind": "unsupported", "text": payload},
+        {**DONE, "provider": payload, "model": payload},
+    ]  # fmt: skip
+
+
+class Stage:
+    """Says what the test wants said, and keeps it as a conversation does."""
+
+    def __init__(self, store: Transcripts) -> None:
+        self._store = store
+
+    def say(self, student: str, conversation: int, text: str) -> Iterator[dict[str, Any]]:
+        self._store.add(conversation, "student", {"text": text})
+        told = {"Why do stars spin down?": ANSWER, "Give me the solution of assignment 05": HINT}
+        for event in told.get(text) or hostile(text):
+            self._store.add(conversation, event["event"], event)
+            yield event
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Logins]]:
+    folder = tmp_path_factory.mktemp("serve")
+
+    @contextmanager
+    def room() -> Iterator[Stage]:
+        with Records(folder / "class.sqlite") as records:
+            yield Stage(Transcripts(records))
+
+    logins = Logins(folder / "logins.sqlite")
+    app = build(House(logins, folder / "class.sqlite", Desk(room, workers=1)))
+    listening = bind("127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, http="h11", ws="none"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{listening.getsockname()[1]}", logins
+    server.should_exit = True
+    thread.join(10)
+    listening.close()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with devtools().Browser(CHROMIUM, tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+def entered(browser: Any, site: tuple[str, Logins], student: str) -> Any:
+    """A tab in which a student has pressed the button behind her link."""
+    url, logins = site
+    tab = browser.tab()
+    tab.size(1280, 820)
+    tab.send("Page.navigate", url=f"{url}/login/{logins.link(student)}")
+    tab.wait("document.forms.length")
+    if student == "look":
+        tab.picture(PICTURES / "login.png")
+    tab.run("document.forms[0].requestSubmit()")
+    tab.wait("document.body && document.body.dataset.ready")
+    return tab
+
+
+def asked(tab: Any, text: str) -> None:
+    """Type a question, press Enter, and wait for the end of the answer."""
+    before = tab.run("document.querySelectorAll('.by').length")
+    tab.run(f"document.getElementById('question').value = {json.dumps(text)}")
+    tab.run("document.getElementById('question').focus()")
+    for kind in ("keyDown", "keyUp"):
+        tab.send("Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", windowsVirtualKeyCode=13)
+    tab.wait(
+        f"document.querySelectorAll('.by').length > {before} && !document.getElementById('send').disabled"
+    )
+
+
+def test_a_conversation_as_a_student_has_it(browser: Any, site: tuple[str, Logins]) -> None:
+    tab = entered(browser, site, "look")
+    tab.picture(PICTURES / "welcome.png")
+    asked(tab, "Why do stars spin down?")
+    asked(tab, "Give me the solution of assignment 05")
+    assert tab.run("document.querySelectorAll('#sources > li').length") == 2
+    assert tab.run("document.activeElement.id") == "question"
+    tab.run("document.querySelector('.cite').click()")
+    assert tab.run("document.activeElement.id") == "source-1"
+    for name, size in {"wide": (1280, 820), "tablet": (820, 1100), "phone": (390, 844)}.items():
+        for dark in (False, True):
+            tab.size(*size, dark=dark)
+            time.sleep(0.1)
+            tab.picture(PICTURES / f"conversation_{name}_{'dark' if dark else 'light'}.png")
+            # nothing runs out of the page sideways
+            assert tab.run("document.documentElement.scrollWidth <= window.innerWidth")
+    tab.size(1280, 820)
+    tab.run("document.getElementById('tab-log').click()")
+    tab.wait("document.querySelectorAll('#log tbody tr').length == 2")
+    tab.picture(PICTURES / "log.png")
+    assert not tab.named("Runtime.exceptionThrown")
+    assert not [e for e in tab.named("Log.entryAdded") if e["entry"]["level"] == "error"]
+    tab.close()
+
+
+def test_the_instructor_sees_the_class(browser: Any, site: tuple[str, Logins]) -> None:
+    url, logins = site
+    tab = browser.tab()
+    tab.size(1280, 820)
+    tab.send("Page.navigate", url=f"{url}/instructor")
+    tab.wait("document.getElementById('secret')")
+    tab.run(f"document.getElementById('secret').value = {json.dumps(logins.new_secret())}")
+    tab.run("document.forms[0].requestSubmit()")
+    tab.wait("document.body && document.body.dataset.ready")
+    tab.picture(PICTURES / "instructor.png")
+    assert not tab.named("Runtime.exceptionThrown")
+    tab.close()
+
+
+def test_the_attacks_would_work_on_a_page_that_parsed_them(browser: Any, payloads: list[str]) -> None:
+    """The control: by innerHTML and without our policy at least one of the twenty runs."""
+    tab = browser.tab()
+    for payload in payloads:
+        tab.run(f"(document.body.innerHTML = {json.dumps(payload)}, 0)")
+    tab.wait("window.pwned")
+    tab.close()
+
+
+def test_twenty_attacks_in_questions_and_sources_do_nothing(
+    browser: Any, site: tuple[str, Logins], payloads: list[str]
+) -> None:
+    assert len(payloads) == 20
+    tab = entered(browser, site, "attacked")
+    for payload in payloads:
+        asked(tab, payload)
+    check_untouched(tab, site[0], payloads)
+    tab.picture(PICTURES / "attacks.png")
+    # again as kept: the list of conversations, the transcript, the log, links that are pressed
+    tab.send("Page.reload")
+    tab.wait("document.body && document.body.dataset.ready && document.querySelectorAll('option').length > 1")
+    tab.run(
+        "{ const s = document.getElementById('conversations'); s.value = s.options[1].value; s.dispatchEvent(new Event('change')); }"
+    )
+    tab.wait("document.querySelectorAll('.by').length == 20")
+    tab.run("for (const b of document.querySelectorAll('#turns button, #sources a')) b.click()")
+    tab.run("document.getElementById('tab-log').click()")
+    tab.wait("document.querySelectorAll('#log tbody tr').length == 20")
+    check_untouched(tab, site[0], payloads)
+    tab.close()
+
+
+def check_untouched(tab: Any, url: str, payloads: list[str]) -> None:
+    """No script ran, no element came of a payload, nothing was asked of another host, no dialog, every word shown."""
+    assert tab.run("window.pwned") is None
+    foreign = "script, style, iframe, object, embed, svg, math, img, form, input, link, base, details, body"
+    assert tab.run(f"[...document.querySelectorAll('#turns, #sources, #log')].flatMap(p => [...p.querySelectorAll('{foreign}')]).length") == 0  # fmt: skip
+    assert tab.run("[...document.querySelectorAll('a[href]')].every(a => /^https?:/.test(a.href))")
+    assert not tab.named("Page.javascriptDialogOpening")
+    assert not tab.named("Runtime.exceptionThrown")
+    asked_of = {request["request"]["url"] for request in tab.named("Network.requestWillBeSent")}
+    assert all(each.startswith(url) for each in asked_of), asked_of
+    shown = tab.run("document.getElementById('turns').textContent")
+    assert all(payload in shown for payload in payloads)
