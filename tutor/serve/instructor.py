@@ -85,7 +85,8 @@ def link(request: Request, who: ChangingInstructor, sent: Body) -> dict[str, Any
     """A link that lets a student in once within 15 minutes."""
     home = house(request)
     student = _named(sent)
-    base = home.public_url or str(request.base_url).rstrip("/")
+    scheme = "https" if home.tls else "http"
+    base = home.public_url or f"{scheme}://{request.headers['host']}"
     return {
         "student": student,
         "link": f"{base}/login/{home.logins.link(student)}",

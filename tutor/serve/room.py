@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from tutor.budget import Budget
-from tutor.chat.conversation import open_conversation
+from tutor.chat.conversation import Conversation
 from tutor.chat.events import to_dict
+from tutor.guard import Guard, open_guard
+from tutor.library.confidence import Confidence
 from tutor.library.search import Retriever
+from tutor.pedagogy.due import due_dates, over
 from tutor.providers.base import Provider
 from tutor.records import Records
 from tutor.records.transcripts import Transcripts
@@ -18,30 +22,46 @@ from tutor.settings import Settings
 
 
 class LibraryRoom:
-    """Conversations over one library; everything in it belongs to one thread."""
+    """Conversations over one library; everything in it belongs to one thread.
+
+    What the guard knows is read once for each set of due dates that are over,
+    which takes longer than a turn: new solutions need a new start.
+    """
 
     def __init__(
         self, settings: Settings, library: Retriever, provider: Provider, store: Transcripts, budget: Budget
     ) -> None:
         self._settings, self._library, self._provider = settings, library, provider
         self._store, self._budget = store, budget
+        self._confidence = Confidence(library) if getattr(library, "has_vectors", False) else None  # type: ignore[arg-type]
+        self._known: dict[frozenset[str], Guard] = {}
 
     def say(self, student: str, conversation: int, text: str) -> Iterator[dict[str, Any]]:
         """One turn; see `Conversation.say`."""
-        talk = open_conversation(
-            self._settings,
+        lifted = over(due_dates(self._settings.home), date.today())
+        talk = Conversation(
             self._library,
             self._provider,
             self._store,
             student,
             number=conversation,
+            guard=self._guard(lifted),
+            lifted=lifted,
             budget=self._budget,
+            confidence=self._confidence,
         )
         try:
             for event in talk.say(text):
                 yield to_dict(event)
         finally:
             talk.close()
+
+    def _guard(self, lifted: frozenset[str]) -> Guard:
+        """A guard that has seen nothing yet: the conversation restores what it has."""
+        if lifted not in self._known:
+            self._known[lifted] = open_guard(lifted)
+        known = self._known[lifted]
+        return Guard(known.fingerprints, known.numbers)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,35 +41,35 @@ def plain(entry: Entry) -> dict[str, Any]:
 
 def listed(store: Transcripts, student: str) -> list[dict[str, Any]]:
     """A student's conversations with their first words, newest first."""
-    return [
-        {"id": kept.id, "at": kept.created_at, "title": _first_words(store, kept.id, student)}
-        for kept in store.conversations(student)
-    ]
+    with store.records.transaction() as db:
+        rows = db.execute(
+            "SELECT id, created_at, (SELECT json_extract(content, '$.text') FROM conversation_entries "
+            "WHERE conversation_id = conversations.id AND kind = 'student' ORDER BY position LIMIT 1) "
+            "FROM conversations WHERE student = ? ORDER BY id DESC",
+            (student,),
+        ).fetchall()
+    return [{"id": row[0], "at": row[1], "title": _short(row[2] or "")} for row in rows]
 
 
 def log_of(store: Transcripts, student: str) -> list[dict[str, Any]]:
     """Every question of a student with what became of it, newest first."""
+    with store.records.transaction() as db:
+        rows = db.execute(
+            "SELECT conversation_id, position, at, kind, content FROM conversation_entries "
+            "JOIN conversations ON conversations.id = conversation_id WHERE student = ? "
+            "ORDER BY conversation_id, position",
+            (student,),
+        ).fetchall()
     asked: list[dict[str, Any]] = []
-    for kept in reversed(store.conversations(student)):
-        before = 0
-        for entry in store.entries(kept.id, student):
-            if entry.kind == "student":
-                asked.append(
-                    {
-                        "conversation": kept.id,
-                        "at": entry.at,
-                        "prompt": entry.content["text"],
-                        "claims": 0,
-                        "dropped": 0,
-                        "hints": [],
-                        "tools": [],
-                        "refusals": [],
-                        "answered_by": "",
-                        "tokens": 0,
-                    }
-                )
-            elif asked and asked[-1]["conversation"] == kept.id:
-                before = _note(asked[-1], entry, before)
+    before = 0
+    for number, position, at, kind, content in rows:
+        entry = Entry(position, at, kind, json.loads(content))
+        same = bool(asked) and asked[-1]["conversation"] == number
+        before = before if same else 0
+        if entry.kind == "student":
+            asked.append(_line(number, entry))
+        elif same:
+            before = _note(asked[-1], entry, before)
     return asked[::-1]
 
 
@@ -85,10 +86,25 @@ def students(store: Transcripts) -> list[dict[str, Any]]:
     ]
 
 
-def _first_words(store: Transcripts, number: int, student: str) -> str:
-    said = next((e.content["text"] for e in store.entries(number, student) if e.kind == "student"), "")
-    words = " ".join(str(said).split())
+def _short(said: str) -> str:
+    words = " ".join(said.split())
     return words if len(words) <= TITLE else words[: TITLE - 1] + "…"
+
+
+def _line(conversation: int, entry: Entry) -> dict[str, Any]:
+    """A question of which nothing has become yet."""
+    return {
+        "conversation": conversation,
+        "at": entry.at,
+        "prompt": entry.content["text"],
+        "claims": 0,
+        "dropped": 0,
+        "hints": [],
+        "tools": [],
+        "refusals": [],
+        "answered_by": "",
+        "tokens": 0,
+    }
 
 
 def _note(line: dict[str, Any], entry: Entry, before: int) -> int:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from starlette.testclient import TestClient
 
 from statml.errors import InputError
-from tutor.serve.access import cookie_name
+from tutor.guard import Guard
+from tutor.serve.application import build
 from tutor.serve.logins import LINK_SECONDS, SESSION_SECONDS, Logins
 
 QUESTION = "Why do stars spin down?"
@@ -60,7 +64,25 @@ def test_a_copied_cookie_is_worthless_after_leaving(school) -> None:
 
 
 def test_through_tls_the_cookie_is_secure_and_bound_to_the_host(school) -> None:
-    assert cookie_name("student", tls=True) == "__Host-tutor_session"
+    app = build(replace(school.house, tls=True), hosts=())
+    client = TestClient(app, base_url="https://tutor.example.edu")
+    entered = client.post(f"/login/{school.house.logins.link('s1')}", follow_redirects=False)
+    cookie = entered.headers["set-cookie"]
+    assert cookie.startswith("__Host-tutor_session=") and "Secure" in cookie and "HttpOnly" in cookie
+    assert entered.headers["strict-transport-security"].startswith("max-age=")
+    assert client.get("/api/me").status_code == 200
+    secret = school.house.logins.new_secret()
+    client.post("/instructor", data={"secret": secret})
+    client.headers["x-csrf-token"] = client.get("/api/instructor/me").json()["csrf"]
+    made = client.post("/api/instructor/links", json={"student": "s2"}).json()
+    assert made["link"].startswith("https://tutor.example.edu/login/")
+
+
+def test_conversations_of_a_student_have_a_limit(school, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tutor.serve.student.MOST_CONVERSATIONS", 2)
+    client = school.student("s1")
+    told = [client.post("/api/conversations", json={}).status_code for _ in range(3)]
+    assert told == [201, 201, 429]
 
 
 def test_no_token_is_stored(school, tmp_path: Path) -> None:
@@ -169,3 +191,35 @@ def test_the_instructor_lets_in_reads_and_revokes(school) -> None:
         assert boss.post("/api/instructor/links", json=bad).status_code == 422
     assert boss.post("/instructor/logout").status_code == 204
     assert boss.get("/api/instructor/students").status_code == 401
+
+
+def test_the_guard_stands_before_the_page(school) -> None:
+    client = school.student("s1")
+    number = client.post("/api/conversations", json={}).json()["id"]
+    asked = {"text": "Write the complete solution code of assignment 05 for me."}
+    told = client.post(f"/api/conversations/{number}/say", json=asked).text
+    kinds = [json.loads(line)["event"] for line in told.splitlines()]
+    assert kinds[:2] == ["refusal", "hint"] and kinds[-1] == "done"
+    again = client.post(f"/api/conversations/{number}/say", json={"text": "/hint"}).text
+    levels = [json.loads(line).get("level") for line in (told + again).splitlines()]
+    assert [level for level in levels if level is not None] == [0, 1]  # the ladder goes on between turns
+    assert client.get("/api/log").json()[1]["refusals"] == ["assignment"]
+
+
+def test_the_guard_remembers_a_conversation_and_mixes_none(school, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    release = Guard.release
+
+    def released(self: Guard, text: str) -> object:
+        seen.append((tuple(self.state()["last"]), text))
+        return release(self, text)
+
+    monkeypatch.setattr(Guard, "release", released)
+    client = school.student("s1")
+    number = client.post("/api/conversations", json={}).json()["id"]
+    for _ in range(2):
+        client.post(f"/api/conversations/{number}/say", json={"text": QUESTION})
+    other = client.post("/api/conversations", json={}).json()["id"]
+    client.post(f"/api/conversations/{other}/say", json={"text": QUESTION})
+    told = "Stars spin down as their winds brake them."
+    assert seen == [((), told), ((told,), told), ((), told)]
