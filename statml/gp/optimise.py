@@ -17,6 +17,8 @@ Array = np.ndarray
 # Starts are drawn within this distance of the first one, in logs: a factor of 10.
 SPREAD = np.log(10.0)
 MAX_STEPS = 500
+# A slope so many times the median is that of a stiff hyperparameter.
+STIFF = 100.0
 # What a point counts where the evidence cannot be computed.
 UNREACHABLE = 1e300
 
@@ -82,11 +84,11 @@ def _climb(
         return start, -np.inf, True
     if len(start) == 0:
         return start, first, True
-    # In units of the common slope at the start first steps are of order one; longer ones end in the
-    # plateau where a process of tiny length is nothing but noise. A period over thousands of cycles
-    # is stiffer than all else: it moves in steps of its own.
+    # In units of the largest slope at the start the first step is of order one in one hyperparameter and
+    # shorter in the others; longer ones end in the plateau where a process of tiny length is nothing but
+    # noise. A period over thousands of cycles is stiffer than all else: it moves in steps of its own.
     slopes = np.abs(gradient)
-    unit = max(1.0, float(np.median(slopes)))
+    unit = max(1.0, min(float(np.max(slopes)), STIFF * float(np.median(slopes))))
     step = np.minimum(1.0, unit / np.maximum(slopes, unit))
 
     def loss(scaled: Array) -> tuple[float, Array]:
