@@ -17,8 +17,11 @@ Array = np.ndarray
 # Starts are drawn within this distance of the first one, in logs: a factor of 10.
 SPREAD = np.log(10.0)
 MAX_STEPS = 500
-# A slope so many times the median is that of a stiff hyperparameter.
-STIFF = 100.0
+# A slope so many times the median is that of a stiff hyperparameter. With 30 the Mauna Loa series ends in a lesser
+# maximum; without any limit periods over thousands of cycles do.
+STIFF = 50.0
+# The search ends where a step gains less log evidence than this, or no slope is larger than that.
+SMALLEST_GAIN, SMALLEST_SLOPE = 1e-8, 1e-4
 # What a point counts where the evidence cannot be computed.
 UNREACHABLE = 1e300
 
@@ -105,7 +108,8 @@ def _climb(
         jac=True,
         method="L-BFGS-B",
         bounds=(bounds - start[:, None]) / step[:, None],
-        options={"maxiter": MAX_STEPS, "ftol": 1e-10, "gtol": 1e-6},
+        # Tolerances of the evidence and of its slopes, in the units of the loss.
+        options={"maxiter": MAX_STEPS, "ftol": SMALLEST_GAIN / unit, "gtol": SMALLEST_SLOPE / unit},
     )
     point = np.clip(start + step * result.x, bounds[:, 0], bounds[:, 1])
     return point, -unit * float(result.fun), result.status != 1
