@@ -119,7 +119,8 @@ def _note(line: dict[str, Any], entry: Entry, before: int) -> int:
     elif entry.kind == "refusal":
         line["refusals"].append(content["kind"])
     elif entry.kind == "done":
-        line["answered_by"] = f"{content['provider']}: {content['model']}"
+        extractive = content["provider"] == "extractive"
+        line["answered_by"] = "no model" if extractive else f"{content['provider']}: {content['model']}"
         line["dropped"] = content["dropped"]
         line["tokens"] = content["tokens"] - before
         return int(content["tokens"])

@@ -145,7 +145,8 @@ question.addEventListener("keydown", (event) => {
 $("conversations").addEventListener("change", (event) => open(event.target.value ? Number(event.target.value) : null).catch(failed));
 $("new").addEventListener("click", () => { choose(null); greet(); $("conversations").value = ""; question.focus(); });
 $("leave").addEventListener("click", () => request("/logout", {}).then(() => window.location.reload()).catch(failed));
-for (const button of $("suggestions").querySelectorAll("button")) {
+// Through the welcome itself: a transcript begins empty, with the welcome out of the document.
+for (const button of welcome.querySelectorAll("button")) {
   button.addEventListener("click", () => ask(button.textContent));
 }
 themeButton($("theme"));
