@@ -73,7 +73,7 @@ def show(event: Event, console: Console) -> None:
         if event.error:
             _print(console, f"   it gave nothing: {event.error}")
     elif isinstance(event, Hint):
-        _print(console, f"Hint {event.level} of 3 ({event.task}): {event.text}", "bold")
+        _print(console, f"Hint {event.level + 1} of 4 ({event.task}): {event.text}", "bold")
         if event.source:
             _print(console, f"   read: {event.source}, {event.section}", "cyan")
     elif isinstance(event, Refusal):

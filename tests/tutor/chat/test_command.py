@@ -47,7 +47,7 @@ def test_a_conversation_from_beginning_to_end(
     )
     assert main(["chat"]) == 0
     shown = capsys.readouterr()
-    assert "[2507.03663]" in shown.out and "“" in shown.out and "Hint 0 of 3 (coverage)" in shown.out
+    assert "[2507.03663]" in shown.out and "“" in shown.out and "Hint 1 of 4 (coverage)" in shown.out
     assert "nothing to draw yet" in shown.out and "there is no command '/nope'" in shown.out
     assert "never read" not in shown.out
     assert QUESTION in (tmp_path / "my.md").read_text()
@@ -56,7 +56,7 @@ def test_a_conversation_from_beginning_to_end(
     say(monkeypatch, "/hint")
     assert main(["chat", "--resume"]) == 0
     shown = capsys.readouterr()
-    assert "conversation 1" in shown.err and QUESTION in shown.out and "Hint 1 of 3 (coverage)" in shown.out
+    assert "conversation 1" in shown.err and QUESTION in shown.out and "Hint 2 of 4 (coverage)" in shown.out
     assert main(["chat", "--list"]) == 0
     assert QUESTION[:30] in capsys.readouterr().out
 
