@@ -472,7 +472,7 @@ def test_coverage_with_hyperparameters_of_largest_evidence():
 
     many, error = held(100)
     assert np.all(np.abs(many - [0.68, 0.95]) < 4 * error)
-    # What the docstring warns of: measured 0.59 and 0.89.
+    # What the docstring warns of: measured 0.60 and 0.87.
     few, error = held(30)
     assert np.all(few < [0.66, 0.94])
 
