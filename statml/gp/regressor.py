@@ -11,7 +11,7 @@ Sources: Rasmussen & Williams (2006), chapters 2 and 5; arXiv:2506.12230, chapte
 
 from __future__ import annotations
 
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -19,7 +19,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 
 from statml.compute import Device, generator, resolve_device
-from statml.errors import InputError, InputTypeError
+from statml.errors import InputError
 from statml.gp.decomposition import Decomposition, decompose
 from statml.gp.derivatives import slope_covariance, slope_marginals
 from statml.gp.hyperparameters import Search
@@ -30,6 +30,7 @@ from statml.gp.leave_one_out import leave_one_out
 from statml.gp.marginal_likelihood import Observations, Solved, evidence
 from statml.gp.mean_function import MeanFunction
 from statml.gp.posterior import Posterior
+from statml.gp.scatter import check_kernel_and_scatter, split_scatter
 from statml.gp.semidefinite import SemidefiniteCovariance
 from statml.uncertainty.contract import DistributionRegressor
 from statml.uncertainty.covariance import Covariance, DiagonalCovariance
@@ -250,18 +251,7 @@ class GaussianProcessRegressor(DistributionRegressor):
         self.mean_params_, self.mean_params_cov_ = self._posterior.mean_params()
 
     def _check_settings(self) -> None:
-        if self.kernel is not None and not isinstance(self.kernel, Kernel):
-            raise InputTypeError(
-                f"kernel is a {type(self.kernel).__name__}; accepted are None and a statml.gp kernel, for example RBF(1.0)"
-            )
-        if isinstance(self.scatter, str):
-            if self.scatter != "evidence" or not self.optimise:
-                accepted = (
-                    "'evidence' and a number >= 0" if self.optimise else "a number >= 0 with optimise=False"
-                )
-                raise InputError(f"scatter is {self.scatter!r}; accepted are {accepted}")
-        elif not (isinstance(self.scatter, Real) and 0 <= self.scatter < np.inf):
-            raise InputError(f"scatter is {self.scatter!r}; accepted are 'evidence' and a number >= 0")
+        check_kernel_and_scatter(self.kernel, self.scatter, self.optimise)
         if not isinstance(self.restarts, Integral) or self.restarts < 0:
             raise InputError(f"restarts is {self.restarts!r}; accepted are whole numbers >= 0")
 
@@ -315,11 +305,8 @@ class GaussianProcessRegressor(DistributionRegressor):
         )
 
     def _split_scatter(self, independent: Array, measured: Array) -> dict[str, Array]:
-        """``noise`` and ``model`` from the kernel's independent variance and that of the measured y."""
-        scatter = independent + self.scatter_**2
-        if self._errors_given:
-            return {"noise": measured, "model": scatter}
-        return {"noise": measured + scatter, "model": np.zeros(len(scatter))}
+        """Parts of the variance from the kernel's independent variance and that of the measured y."""
+        return split_scatter(independent + self.scatter_**2, measured, self._errors_given)
 
     def leave_one_out(self) -> Gaussian:
         """Each *observed* training value predicted from all others, at the same hyperparameters.

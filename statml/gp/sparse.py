@@ -22,18 +22,19 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from statml.compute import Device, generator, resolve_device
-from statml.errors import InputError, InputTypeError
+from statml.errors import InputError
 from statml.gp.collapsed_bound import Hyperparameters, collapsed_bound, sparse_posterior
 from statml.gp.inducing import starting_points
 from statml.gp.input_moments import Moments, mixed_covariance, moments
 from statml.gp.kernels import RBF, Kernel
 from statml.gp.marginal_likelihood import Observations
 from statml.gp.mean_function import MeanFunction
+from statml.gp.scatter import check_kernel_and_scatter, split_scatter
 from statml.gp.search_space import SearchSpace
 from statml.gp.semidefinite import SemidefiniteCovariance
 from statml.gp.variational import train
 from statml.uncertainty.contract import DistributionRegressor
-from statml.uncertainty.covariance import Covariance, DiagonalCovariance
+from statml.uncertainty.covariance import DiagonalCovariance
 from statml.uncertainty.measurement import feature_covariance, refuse_arguments, target_covariance
 from statml.uncertainty.parametric import Gaussian
 
@@ -298,20 +299,9 @@ class SparseGaussianProcess(DistributionRegressor):
         return space.tensor(result.x)
 
     def _check_settings(self) -> None:
-        if self.kernel is not None and not isinstance(self.kernel, Kernel):
-            raise InputTypeError(
-                f"kernel is a {type(self.kernel).__name__}; accepted are None and a statml.gp kernel, for example RBF(1.0)"
-            )
+        check_kernel_and_scatter(self.kernel, self.scatter, self.optimise)
         if self.method not in ("vfe", "svgp"):
             raise InputError(f"method is {self.method!r}; accepted are 'vfe' and 'svgp'")
-        if isinstance(self.scatter, str):
-            if self.scatter != "evidence" or not self.optimise:
-                accepted = (
-                    "'evidence' and a number >= 0" if self.optimise else "a number >= 0 with optimise=False"
-                )
-                raise InputError(f"scatter is {self.scatter!r}; accepted are {accepted}")
-        elif not (isinstance(self.scatter, Real) and 0 <= self.scatter < np.inf):
-            raise InputError(f"scatter is {self.scatter!r}; accepted are 'evidence' and a number >= 0")
         for name in ("max_iter", "batch_size", "epochs"):
             value = getattr(self, name)
             if not isinstance(value, Integral) or value < 1:
@@ -350,7 +340,8 @@ class SparseGaussianProcess(DistributionRegressor):
         else:
             found = moments(posterior, X, stack)
         variances = {"parameter": found.parameter, "input": found.input}
-        variances |= self._split_scatter(found.independent, measured)
+        given = np.zeros(n) if measured is None else measured.variance()
+        variances |= split_scatter(found.independent + self.scatter_**2, given, self._errors_given)
         total = np.sum(list(variances.values()), axis=0)
 
         def joint() -> Array:
@@ -364,14 +355,6 @@ class SparseGaussianProcess(DistributionRegressor):
             variance_components=variances,
             cov=SemidefiniteCovariance(total, joint),
         )
-
-    def _split_scatter(self, independent: Array, measured: Covariance | None) -> dict[str, Array]:
-        """``noise`` and ``model`` from the kernel's independent variance and that of the measured y."""
-        scatter = independent + self.scatter_**2
-        given = np.zeros(len(scatter)) if measured is None else measured.variance()
-        if self._errors_given:
-            return {"noise": given, "model": scatter}
-        return {"noise": given + scatter, "model": np.zeros(len(scatter))}
 
 
 def _starting_kernel(X: Array, y: Array) -> Kernel:
