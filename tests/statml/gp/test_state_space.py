@@ -7,6 +7,7 @@ import mpmath
 import numpy as np
 import pytest
 import torch
+from astropy import units as u
 from celerite2 import terms
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -355,6 +356,37 @@ def test_a_batch_is_one_by_one(name):
     each = [gp.log_likelihood(*c) for c in curves]
     assert_allclose(gp.log_likelihood_batch(curves), each, rtol=1e-12)
     assert_allclose(gp.log_likelihood_batch(curves, n_jobs=2), each, rtol=1e-12)
+
+
+def test_a_batch_in_groups_is_one_by_one(monkeypatch):
+    """Groups that are smaller than curves, numbers of other types, one unusual curve among plain ones."""
+    monkeypatch.setattr("statml.gp.state_space.batch.GROUP_POINTS", 64)
+    rng = np.random.default_rng(9)
+    curves = [
+        (np.sort(rng.uniform(0, 50, n)), rng.normal(size=n), rng.uniform(0.1, 0.3, n))
+        for n in rng.integers(1, 200, 40)
+    ]
+    curves[3] = tuple(part.astype(np.float32) for part in curves[3])
+    curves[7] = (np.arange(5), np.array([0, 1, 0, 1, 0]), np.ones(5, int))
+    curves[11][2][0] = np.inf
+    curves[20] = tuple(part[::-1] for part in curves[20])
+    gp = StateSpaceGP(SHO(1.1, 3.0, 2.0), mean=0.3, scatter=0.2)
+    each = [gp.log_likelihood(*curve) for curve in curves]
+    for some in (curves, iter(curves)):
+        assert_allclose(gp.log_likelihood_batch(some), each, rtol=1e-12)
+    assert_allclose(gp.log_likelihood_batch(curves, n_jobs=3), each, rtol=1e-12)
+
+
+def test_a_batch_loses_neither_units_nor_negative_errors():
+    """Arrays of astropy would lose their units end to end."""
+    t, y, err = np.arange(3.0), np.ones(3), np.full(3, 0.1)
+    gp = StateSpaceGP(DRW())
+    with pytest.raises(InputTypeError, match="t carries the unit d"):
+        gp.log_likelihood_batch([(t, y, err), (t * u.day, y, err)])
+    with pytest.raises(InputError, match="y_err"):
+        gp.log_likelihood_batch([(t, y, err), (t, y, -err)])
+    with pytest.raises(InputError, match="y has 2 values and t has 3"):
+        gp.log_likelihood_batch([(t, y, err), (t, y[:2], err[:2])])
 
 
 def test_draws_have_the_posterior_as_their_moments():
