@@ -145,7 +145,8 @@ class Conversation:
             Each already stored; the last is `Done`, also after a failure, which
             is a `Refusal` of one sentence.
         """
-        self._store.add(self.number, "student", {"text": text})
+        about = {} if self._assignment is None else {"assignment": self._assignment}
+        self._store.add(self.number, "student", {"text": text, **about})
         dropped = [0]
         try:
             for event in self._respond(text, dropped):
