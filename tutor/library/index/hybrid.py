@@ -125,7 +125,7 @@ class LibraryIndex:
             return False
         if self._embedder is not None:
             check_model(self.library, self._embedder)
-        passages = Passages.read(self.library)
+        passages = self._passages.followed(self.library)
         self._words.refresh(self.library, passages)
         if self._embedder is not None:
             self._vectors.refresh(passages)

@@ -23,6 +23,8 @@ from tutor.library.store import Library
 
 #: Above this share of allowed rows all products are taken and masked; below, the rows are gathered first.
 GATHER = 0.25
+#: Up to so many passages without a vector are looked up one by one when the library has changed.
+FEW = 2000
 
 
 class Matrix:
@@ -57,10 +59,11 @@ class Matrix:
         """Bring the copy up to the library, of whose passages `passages` is the list."""
         dimension = int(self._library.manifest("dimension") or 0)
         model = self._library.manifest("embedder")
-        stored = self._library.reading().execute("SELECT chunk FROM vectors ORDER BY chunk").fetchall()
-        wanted = np.fromiter((row[0] for row in stored), np.int64, len(stored))
         if model != self._model:
             self._model, self.ids, self.vectors = model, self.ids[:0], self.vectors[:0]
+            self._place, self._row = self.ids, {}
+        wanted = self._wanted(passages)
+        before = self.ids, self._place >= 0
         if not dimension or not len(wanted):
             self.ids, self.vectors = np.zeros(0, np.int64), np.zeros((0, max(dimension, 1)), np.float32)
         elif self._folder is None:
@@ -71,8 +74,36 @@ class Matrix:
             except OSError:
                 self._extend_in_memory(wanted, dimension)
         self._place = passages.place(self.ids)
-        self._place[~np.isin(self.ids, wanted)] = -1
-        self._row = {int(identity): row for row, identity in enumerate(self.ids) if self._place[row] >= 0}
+        self._place[~_among(self.ids, wanted)] = -1
+        self._number(*before)
+
+    def _wanted(self, passages: Passages) -> Ids:
+        """Ids of the passages that have a vector in the library, ascending.
+
+        A vector goes only with its passage, or with all others. So those known and the few that
+        came since are all there are, if their number is right; or else all ids are read.
+        """
+        db = self._library.reading()
+        known = self.ids[self._place >= 0]
+        known = np.sort(known[passages.place(known) >= 0])
+        lacking = passages.lacking(known)
+        if len(known) and len(lacking) <= FEW:
+            (number,) = db.execute("SELECT count(*) FROM vectors").fetchone()
+            marks = ", ".join("?" * len(lacking))
+            query = f"SELECT chunk FROM vectors WHERE chunk IN ({marks}) ORDER BY chunk"
+            found = [row[0] for row in db.execute(query, lacking.tolist())]
+            if len(known) + len(found) == number:
+                return np.sort(np.concatenate([known, np.array(found, np.int64)]))
+        rows = db.execute("SELECT chunk FROM vectors ORDER BY chunk").fetchall()
+        return np.fromiter((row[0] for row in rows), np.int64, len(rows))
+
+    def _number(self, ids: Ids, alive: Mask) -> None:
+        """Map ids to rows; where rows were only added to those of before, `ids` and `alive`, map these."""
+        start, now = len(ids), self._place >= 0
+        if not (np.array_equal(ids, self.ids[:start]) and np.array_equal(alive, now[:start])):
+            self._row, start = {}, 0
+        rows = start + np.flatnonzero(now[start:])
+        self._row.update(zip(self.ids[rows].tolist(), rows.tolist()))
 
     def search(self, query: Vectors, k: int, allowed: Mask | None = None) -> tuple[Ids, Vectors]:
         """Ids and cosines of the `k` nearest rows, best first.
@@ -107,7 +138,7 @@ class Matrix:
         return out
 
     def _extend_in_memory(self, wanted: Ids, dimension: int) -> None:
-        lacking = np.setdiff1d(wanted, self.ids)
+        lacking = wanted[~_among(wanted, np.sort(self.ids))]
         if len(lacking):
             kept = self.vectors if len(self.ids) else np.zeros((0, dimension), np.float32)
             self.vectors = np.vstack([kept, _read(self._library, lacking, dimension)])
@@ -120,10 +151,10 @@ class Matrix:
             head = _head(folder)
             fits = head.get("model") == model and head.get("dimension") == dimension
             ids = _mapped_ids(folder, head) if fits else np.zeros(0, np.int64)
-            alive = int(np.isin(ids, wanted).sum())
+            alive = int(_among(ids, wanted).sum())
             if not fits or alive < len(ids) / 2:
                 ids, head = ids[:0], {"name": f"{int(str(head.get('name', 0))) + 1}", "rows": 0}
-            lacking = np.setdiff1d(wanted, ids)
+            lacking = wanted[~_among(wanted, np.sort(ids))]
             if len(lacking) or not fits:
                 self._append(folder, head, lacking, dimension)
                 count = len(ids) + len(lacking)
@@ -155,6 +186,14 @@ class Matrix:
                     file.write(data.tobytes())
                 file.flush()
                 os.fsync(file.fileno())
+
+
+def _among(ids: Ids, ascending: Ids) -> Mask:
+    """Which of `ids` are among `ascending`."""
+    if not len(ascending):
+        return np.zeros(len(ids), dtype=bool)
+    place = np.minimum(np.searchsorted(ascending, ids), len(ascending) - 1)
+    return np.asarray(ascending[place] == ids)
 
 
 def _read(library: Library, ids: Ids, dimension: int) -> Vectors:

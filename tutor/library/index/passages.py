@@ -59,16 +59,40 @@ class Passages:
     @classmethod
     def read(cls, library: Library) -> Passages:
         """Read the ids, years and categories of all passages."""
+        none = np.zeros(0, np.int64)
+        return cls(none, none.astype(np.int32), none.astype(np.int32)).followed(library)
+
+    def followed(self, library: Library) -> Passages:
+        """The passages as they are now: these and those that came since, or all anew if one of these is gone.
+
+        Ids grow and are never used twice, so the number of passages tells whether any is gone.
+        """
+        db = library.reading()
+        (number,) = db.execute("SELECT count(*) FROM chunks").fetchone()
+        last = int(self.ids[-1]) if len(self.ids) else 0
+        rows = db.execute("SELECT id, document FROM chunks WHERE id > ? ORDER BY id", (last,)).fetchall()
+        if len(self.ids) and len(self.ids) + len(rows) != number:
+            return Passages.read(library)
+        known = {group: i for i, group in enumerate(self.groups)}
+        parsed: dict[str, int] = {}
         documents: dict[int, tuple[int, int]] = {}
-        known: dict[str, int] = {}
-        for identity, year, categories in library.reading().execute(
-            "SELECT id, details ->> '$.year', details -> '$.categories' FROM documents"
+        for identity, year, categories in db.execute(
+            "SELECT id, details ->> '$.year', details -> '$.categories' FROM documents WHERE id IN"
+            " (SELECT document FROM chunks WHERE id > ?)",
+            (last,),
         ):
-            documents[identity] = (_year(year), known.setdefault(categories or "[]", len(known)))
-        rows = library.reading().execute("SELECT id, document FROM chunks ORDER BY id").fetchall()
+            text = categories or "[]"
+            if text not in parsed:
+                parsed[text] = known.setdefault(_categories(text), len(known))
+            documents[identity] = (_year(year), parsed[text])
         ids = np.fromiter((row[0] for row in rows), np.int64, len(rows))
         columns = np.array([documents.get(row[1], (0, 0)) for row in rows], dtype=np.int32).reshape(-1, 2)
-        return cls(ids, columns[:, 0], columns[:, 1], [_categories(text) for text in known])
+        return Passages(
+            np.concatenate([self.ids, ids]),
+            np.concatenate([self.year, columns[:, 0]]),
+            np.concatenate([self.group, columns[:, 1]]),
+            list(known),
+        )
 
     def allowed(self, wanted: Filter) -> Mask:
         """Which passages a filter lets through, ``(n,)``."""
@@ -80,6 +104,13 @@ class Passages:
             fitting = [any(_within(one, wanted.categories) for one in group) for group in self.groups]
             mask &= np.array(fitting, dtype=bool)[self.group]
         return mask
+
+    def lacking(self, ids: Ids) -> Ids:
+        """The passages that are not among `ids`, ascending."""
+        place = self.place(ids)
+        mask = np.ones(len(self.ids), dtype=bool)
+        mask[place[place >= 0]] = False
+        return self.ids[mask]
 
     def place(self, ids: Ids) -> Ids:
         """Position of each of `ids` here, -1 for one that is gone."""

@@ -65,7 +65,7 @@ class WordIndex:
         if not self._read and self._folder is not None:
             self._built = _Built.load(self._folder) or self._built
         self._read = True
-        lacking = np.setdiff1d(passages.ids, self.ids)
+        lacking = passages.lacking(self.ids)
         gone = len(self.ids) + len(lacking) - len(passages.ids)
         if len(lacking) + len(self._newer.ids) + gone > NEWER * max(len(passages.ids), 500):
             self._built = _Built.make(passages.ids, library)
