@@ -7,6 +7,7 @@ the settings or the command line name it; there is no hidden default.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from statml.errors import InputError
 from tutor.providers.base import (
@@ -22,7 +23,7 @@ from tutor.providers.base import (
     Usage,
     render,
 )
-from tutor.settings import Settings
+from tutor.settings import Settings, without_credentials
 
 __all__ = [
     "CallLog",
@@ -74,6 +75,7 @@ def open_provider(
 
         provider = LocalProvider(settings.model or "smollm2", settings.home, timeout=settings.timeout)
     else:
+        from tutor.providers.capabilities import remember, remembered
         from tutor.providers.openai_compatible import OpenAICompatibleProvider
 
         if not settings.base_url:
@@ -83,11 +85,14 @@ def open_provider(
             )
         if not settings.model:
             raise InputError("the provider openai needs a model: pass --model NAME or set TUTOR_MODEL")
+        address = without_credentials(settings.base_url)
         provider = OpenAICompatibleProvider(
             settings.base_url,
             settings.model,
             api_key_env=settings.api_key_env,
             offline=settings.offline,
             timeout=settings.timeout,
+            known=remembered(settings.home, address, settings.model),
+            learned=partial(remember, settings.home, address, settings.model),
         )
     return LoggedProvider(provider, log) if log else provider

