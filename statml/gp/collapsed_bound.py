@@ -88,7 +88,7 @@ def row_sums(kernel: Kernel, data: Observations, at: Hyperparameters, factor: Te
     phi = torch.linalg.solve_triangular(factor, kernel.covariance(at.inducing, data.X, at.theta), upper=False)
     untold = kernel.variance(data.X, at.theta) - own - phi.square().sum(0)
     H = data.mean.design(data.X)
-    residual = data.y - H @ prior_center(data.mean, data.y)
+    residual = data.y - H @ torch.as_tensor(data.mean.start, device=data.y.device)
     root = noise.sqrt()
     A, r = torch.cat([phi, H.T]) / root, residual / root
     return Sums(len(data), A @ A.T, A @ r, r @ r, noise.log().sum(), (untold / noise).sum())
@@ -121,12 +121,6 @@ def inducing_factor(kernel: Kernel, at: Hyperparameters) -> Tensor:
     K = kernel.covariance(at.inducing, at.inducing, at.theta)
     jitter = cholesky(K.detach())[1]
     return torch.linalg.cholesky(K + jitter * torch.eye(len(K), dtype=K.dtype, device=K.device))
-
-
-def prior_center(mean: MeanFunction, like: Tensor) -> Tensor:
-    """Prior mean of the mean function's coefficients, 0 where it is vague."""
-    center = torch.zeros(mean.size, dtype=like.dtype, device=like.device)
-    return center if mean.prior is None else center + torch.as_tensor(mean.prior.mean, device=like.device)
 
 
 def prior_precision(mean: MeanFunction, m: int, like: Tensor) -> Tensor:
@@ -200,7 +194,7 @@ def sparse_posterior(
         root = torch.linalg.cholesky(prior_precision(data.mean, m, sums.moment) + sums.gram)
         weights = torch.cholesky_solve(sums.moment[:, None], root)[:, 0]
         on_cross = torch.linalg.solve_triangular(factor.T, weights[:m, None], upper=True)[:, 0]
-        coefficients = prior_center(data.mean, sums.moment) + weights[m:]
+        coefficients = torch.as_tensor(data.mean.start, device=weights.device) + weights[m:]
         value = float(bound(sums, data.mean))
     posterior = SparsePosterior(
         kernel,

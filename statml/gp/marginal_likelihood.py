@@ -119,11 +119,11 @@ def solve(K: Tensor, data: Observations) -> Solved:
     factor, jitter = cholesky(K)
     H, prior = data.mean.design(data.X), data.mean.prior
     n, m = H.shape
-    both = torch.linalg.solve_triangular(factor, torch.column_stack([data.y, H]), upper=False)
-    white_y, white_H = both[:, 0], both[:, 1:]
-    A, center, logdet_prior = white_H.T @ white_H, torch.zeros(m, dtype=K.dtype, device=K.device), 0.0
+    start = torch.as_tensor(data.mean.start, device=K.device)
+    both = torch.linalg.solve_triangular(factor, torch.column_stack([data.y - H @ start, H]), upper=False)
+    residual, white_H = both[:, 0], both[:, 1:]
+    A, logdet_prior = white_H.T @ white_H, 0.0
     if prior is not None:
-        center = torch.as_tensor(prior.mean, device=K.device)
         A = A + torch.as_tensor(np.linalg.inv(prior.cov), device=K.device)
         logdet_prior = 2 * float(np.sum(np.log(np.diag(prior.factor))))
     mean_factor, failed = torch.linalg.cholesky_ex(A)
@@ -131,8 +131,7 @@ def solve(K: Tensor, data: Observations) -> Solved:
         raise InputError(
             "the columns of X depend on each other; accepted for a vague linear mean are independent ones"
         )
-    residual = white_y - white_H @ center
-    shift = torch.cholesky_solve((white_H.T @ residual)[:, None], mean_factor)[:, 0] if m else center
+    shift = torch.cholesky_solve((white_H.T @ residual)[:, None], mean_factor)[:, 0] if m else start
     left = residual - white_H @ shift
     weights = torch.linalg.solve_triangular(factor.T, left[:, None], upper=True)[:, 0]
     free = m if prior is None else 0
@@ -144,7 +143,7 @@ def solve(K: Tensor, data: Observations) -> Solved:
     )
     if free:
         log_evidence += data.mean.log_scale
-    return Solved(factor, weights, white_H, mean_factor, center + shift, log_evidence, jitter)
+    return Solved(factor, weights, white_H, mean_factor, start + shift, log_evidence, jitter)
 
 
 def cholesky(K: Tensor) -> tuple[Tensor, float]:

@@ -35,15 +35,19 @@ class MeanFunction:
         0 and 1 where a prior is given, because that prior is of the plain coefficients.
     prior : Prior or None
         None is the vague limit.
+    start : array (m,)
+        Coefficients around which everything is computed, in these coordinates: the prior's mean, or those of
+        least squares. A vague mean takes up any offset of y, but 10^9 + sin x would lose its digits on the way.
     """
 
     kind: str
     center: Array
     width: Array
     prior: Prior | None
+    start: Array
 
     @classmethod
-    def chosen(cls, kind: Any, prior: Any, X: Array) -> MeanFunction:
+    def chosen(cls, kind: Any, prior: Any, X: Array, y: Array) -> MeanFunction:
         """The mean function a caller asked for, with what it needs to know of the training points.
 
         Raises
@@ -64,7 +68,8 @@ class MeanFunction:
                 raise InputError(
                     f"mean_prior is {prior!r}; accepted are None (vague) and a pair (mean, covariance)"
                 )
-            return cls(kind, np.zeros(d), np.ones(d), Prior.given(prior[1], prior[0], size))
+            given = Prior.given(prior[1], prior[0], size)
+            return cls(kind, np.zeros(d), np.ones(d), given, given.mean)
         if size >= n and size > 0:
             raise InputError(
                 f"n_samples={n} is too few for a {kind} mean of {size} free coefficients; give more rows"
@@ -74,7 +79,12 @@ class MeanFunction:
             raise InputError(
                 f"column {int(np.argmin(width))} of X is constant; accepted for a vague linear mean are columns that vary"
             )
-        return cls(kind, X.mean(axis=0), np.where(width > 0, width, 1.0), None)
+        center, width = X.mean(axis=0), np.where(width > 0, width, 1.0)
+        slopes = np.zeros(max(size - 1, 0))
+        if kind == "linear":
+            slopes = np.linalg.lstsq((X - center) / width, y - y.mean(), rcond=None)[0]
+        start = np.append(y.mean(), slopes) if size else np.zeros(0)
+        return cls(kind, center, width, None, start)
 
     @property
     def size(self) -> int:

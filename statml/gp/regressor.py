@@ -224,7 +224,7 @@ class GaussianProcessRegressor(DistributionRegressor):
         points, values, errors = (
             torch.from_numpy(np.array(part)).to(place) for part in (X, told, _errors(measured, len(rows)))
         )
-        data = Observations(points, values, errors, MeanFunction.chosen(self.mean, self.mean_prior, X))
+        data = Observations(points, values, errors, MeanFunction.chosen(self.mean, self.mean_prior, X, told))
         search = Search(
             kernel,
             None if isinstance(self.scatter, str) else float(self.scatter),

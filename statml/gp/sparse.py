@@ -233,7 +233,7 @@ class SparseGaussianProcess(DistributionRegressor):
         rows, values, errors = (
             torch.from_numpy(np.array(part, float)).to(place) for part in (X, y, variance)
         )
-        data = Observations(rows, values, errors, MeanFunction.chosen(self.mean, self.mean_prior, X))
+        data = Observations(rows, values, errors, MeanFunction.chosen(self.mean, self.mean_prior, X, y))
         rng = generator(self.random_state)
         kernel = _starting_kernel(X, y) if self.kernel is None else self.kernel
         at = self._search(kernel, data, starting_points(X, self.inducing, rng), rng)

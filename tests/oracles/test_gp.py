@@ -17,7 +17,7 @@ from statml.gp import RBF, GaussianProcessRegressor, Periodic, RationalQuadratic
 from statml.gp.marginal_likelihood import Observations, evidence
 from statml.gp.mean_function import MeanFunction
 
-NO_MEAN = MeanFunction("zero", np.zeros(1), np.ones(1), None)
+NO_MEAN = MeanFunction("zero", np.zeros(1), np.ones(1), None, np.zeros(0))
 
 
 def season(sigma, fade, shape):

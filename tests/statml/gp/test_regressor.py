@@ -79,7 +79,7 @@ def test_gradient_of_the_evidence_equals_scikit_learn():
     kernel = Matern32([1.5, 4.0], 1.3) + Periodic(0.8, period=3.0).on(0)
     data = observations("zero", torch.tensor(ERR**2))
     one_dimensional = Matern32(1.5, 1.3) + Periodic(0.8, period=3.0)
-    data = Observations(data.X[:, :1], data.y, data.errors, MeanFunction.chosen("zero", None, X[:, :1]))
+    data = Observations(data.X[:, :1], data.y, data.errors, MeanFunction.chosen("zero", None, X[:, :1], Y))
     _, gradient = evidence_and_gradient(one_dimensional, data, one_dimensional.theta, np.log(0.1))
     theirs = 1.3**2 * sk.Matern(1.5, nu=1.5) + 1.0 * sk.ExpSineSquared(0.8, 3.0) + sk.WhiteKernel(0.01)
     peer = Peer(theirs, alpha=ERR**2, optimizer=None).fit(X[:, :1], Y)
@@ -91,7 +91,7 @@ def test_gradient_of_the_evidence_equals_scikit_learn():
 
 
 def observations(mean, errors, prior=None):
-    return Observations(torch.tensor(X), torch.tensor(Y), errors, MeanFunction.chosen(mean, prior, X))
+    return Observations(torch.tensor(X), torch.tensor(Y), errors, MeanFunction.chosen(mean, prior, X, Y))
 
 
 @pytest.mark.parametrize("mean", ["zero", "constant", "linear"])
@@ -111,6 +111,18 @@ def test_gradient_against_differences(mean, form):
 
     differences = [(at(1e-5 * unit) - at(-1e-5 * unit)) / 2e-5 for unit in np.eye(len(point))]
     assert_allclose(gradient, differences, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("mean, errors", [("constant", ERR), ("linear", 0.3)])
+def test_a_vague_mean_takes_up_an_offset_of_a_million(mean, errors):
+    """Evidence and predictions stay: the offset is taken off before anything loses digits to it."""
+    offset = 1e6 if mean == "constant" else 1e6 * (1 + X[:, 0])
+    near = fixed(RBF(2.0), mean=mean, scatter=0.1).fit(X, Y, y_err=errors)
+    far = fixed(RBF(2.0), mean=mean, scatter=0.1).fit(X, Y + offset, y_err=errors)
+    assert_allclose(far.log_evidence_, near.log_evidence_, atol=1e-6)
+    new = 1e6 if mean == "constant" else 1e6 * (1 + NEW[:, 0])
+    assert_allclose(far.predict_dist(NEW).mean - new, near.predict_dist(NEW).mean, atol=1e-7)
+    assert_allclose(far.leave_one_out().std, near.leave_one_out().std, rtol=1e-9)
 
 
 def test_linear_kernel_is_bayesian_linear_regression():

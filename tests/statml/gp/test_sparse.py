@@ -116,12 +116,19 @@ def test_the_bound_is_titsias_formula():
 def pieces(kernel, n=50, m=6):
     X, y, err = waves(n)
     data = Observations(
-        *(torch.from_numpy(part) for part in (X, y, err**2)), MeanFunction.chosen("constant", None, X)
+        *(torch.from_numpy(part) for part in (X, y, err**2)), MeanFunction.chosen("constant", None, X, y)
     )
     at = Hyperparameters(
         torch.tensor(kernel.theta), torch.tensor(0.04, dtype=torch.float64), torch.from_numpy(X[:m].copy())
     )
     return data, at
+
+
+def test_a_vague_mean_takes_up_an_offset_of_a_million():
+    X, y, err = waves(50)
+    near, far = (fixed(RBF(1.0), inducing=X[:6]).fit(X, y + offset, y_err=err) for offset in (0, 1e6))
+    assert_allclose(far.lower_bound_, near.lower_bound_, atol=1e-6)
+    assert_allclose(far.predict_dist(X).mean - 1e6, near.predict_dist(X).mean, atol=1e-7)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -147,7 +154,9 @@ def test_the_best_normal_of_the_stochastic_bound_gives_the_collapsed_one():
     """One natural step of length 1 on all rows; any other normal has a lower bound."""
     kernel = Matern32(1.0, 1.0)
     data, at = pieces(kernel)
-    data = Observations(data.X, data.y, data.errors, MeanFunction.chosen("zero", None, data.X.numpy()))
+    data = Observations(
+        data.X, data.y, data.errors, MeanFunction.chosen("zero", None, data.X.numpy(), data.y.numpy())
+    )
     sums = row_sums(kernel, data, at, inducing_factor(kernel, at))
     m = len(sums.moment)
 
