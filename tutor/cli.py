@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from statml import console
+from tutor.chat import ask_command as ask
 from tutor.chat import command as chat
 from tutor.demo import command as demo
 from tutor.grading import command as grading
 from tutor.guard import command as guard
-from tutor.library import command as library
+from tutor.library import library_command as library
 from tutor.providers import command as model
 from tutor.serve import command as serve
 
@@ -28,7 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('statml')}")
     verbs = parser.add_subparsers(metavar="VERB")
-    for part in (library, chat, serve, grading, guard, demo, model):
+    for part in (ask, library, chat, serve, grading, guard, demo, model):
         part.add_parser(verbs)
     return parser
 

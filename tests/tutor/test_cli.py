@@ -34,7 +34,9 @@ def test_ask_shows_the_quote_and_its_source(capsys: pytest.CaptureFixture[str], 
         "[2507.03663]" in shown.out and "“" in shown.out and "https://arxiv.org/abs/2507.03663" in shown.out
     )
     assert "reading the default one" in shown.err
-    assert not home.exists()  # asking writes nothing
+    # asking keeps the question, for its owner alone, and nothing else
+    (kept,) = {path for path in home.iterdir() if path.suffix == ".sqlite"}
+    assert kept.name == "conversations.sqlite" and kept.stat().st_mode & 0o077 == 0
 
 
 def test_ask_json_is_deterministic(capsys: pytest.CaptureFixture[str]) -> None:

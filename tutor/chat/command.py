@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 from statml import console
 from statml.errors import InputError
-from tutor import settings as tutor_settings
-
-#: The one person of a tutor on her own machine.
-STUDENT = "me"
-RECORDS = "conversations.sqlite"
+from tutor.chat import options
 
 
 def add_parser(subparsers: Any) -> None:
@@ -37,77 +32,28 @@ def add_parser(subparsers: Any) -> None:
     )
     chat.add_argument("--list", action="store_true", help="list your conversations")
     chat.add_argument("--assignment", metavar="NN", help="the assignment you work on, for /hint")
-    chat.add_argument("--provider", choices=tutor_settings.PROVIDERS, help="as for `tutor ask`")
-    chat.add_argument("--base-url", metavar="URL", help="the model server, e.g. http://127.0.0.1:8080/v1")
-    chat.add_argument("--model", metavar="NAME", help="the model's name on that server")
-    chat.add_argument(
-        "--max-tokens", type=int, metavar="N", help="stop asking models after N tokens of this conversation"
-    )
-    chat.add_argument(
-        "--max-tokens-total", type=int, metavar="N", help="... after N tokens of all your conversations"
-    )
-    chat.add_argument(
-        "--max-cost", type=float, metavar="X", help="stop before this conversation costs more than X"
-    )
-    chat.add_argument(
-        "--prices",
-        nargs=2,
-        type=float,
-        metavar=("IN", "OUT"),
-        help="cost of a million tokens of prompts and of answers, for --max-cost",
-    )
+    options.add_options(chat)
     chat.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace) -> int:
-    from tutor.budget import Budget
-    from tutor.chat.conversation import open_conversation
+    from tutor.chat.opening import open_conversation
     from tutor.chat.terminal import talk, typed
-    from tutor.library.default import open_index
     from tutor.library.display import open_console
-    from tutor.library.search import EMPTY
     from tutor.providers import open_provider
-    from tutor.records import Records
-    from tutor.records.transcripts import Transcripts
 
-    settings = tutor_settings.load().with_options(
-        provider=args.provider, base_url=args.base_url, model=args.model
-    )
-    if settings.provider == "extractive" and (args.base_url or args.model):
-        raise InputError(
-            "--base-url and --model need --provider openai; the extractive provider asks no model"
-        )
-    if args.max_cost is not None and not args.prices:
-        raise InputError("--max-cost needs --prices IN OUT, what a million tokens cost")
-    prices = args.prices or (0.0, 0.0)
-    budget = Budget(
-        run_tokens=args.max_tokens,
-        student_tokens=args.max_tokens_total,
-        run_cost=args.max_cost,
-        prompt_price=prices[0],
-        answer_price=prices[1],
-    )
-    open_provider(settings)  # a forbidden server or a missing key is found out first
-    path = _private(settings.home / RECORDS)
-    with Records(path) as records:
-        store = Transcripts(records)
+    settings, budget = options.chosen_settings(args), options.chosen_budget(args)
+    with options.open_transcripts(settings) as store:
         if args.list:
             return _list(store)
-        number = args.resume
-        if number == 0:
-            kept = store.conversations(STUDENT)
-            if not kept:
-                raise InputError("there is no conversation to resume; `tutor chat` begins one")
-            number = kept[0].id
-        with open_index(settings) as (index, is_default):
-            if not index.library.stats().documents:
-                raise InputError(EMPTY)
+        number = _resumed(args.resume, store)
+        with options.open_filled_index(settings) as (index, is_default):
             conversation = open_conversation(
                 settings,
                 index,
                 open_provider(settings, weight=index.weight),
                 store,
-                STUDENT,
+                options.STUDENT,
                 number=number,
                 assignment=args.assignment,
                 budget=budget,
@@ -127,6 +73,16 @@ def _run(args: argparse.Namespace) -> int:
     return console.EXIT_OK
 
 
+def _resumed(number: int | None, store: Any) -> int | None:
+    """The conversation to go on with; 0 is the last one, None a new one."""
+    if number != 0:
+        return number
+    kept = store.conversations(options.STUDENT)
+    if not kept:
+        raise InputError("there is no conversation to resume; `tutor chat` begins one")
+    return int(kept[0].id)
+
+
 def _repeat(conversation: Any) -> None:
     """Show the end of a resumed conversation again."""
     from tutor.chat.events import from_dict
@@ -144,15 +100,8 @@ def _repeat(conversation: Any) -> None:
 def _list(store: Any) -> int:
     from tutor.library.display import printable
 
-    for kept in store.conversations(STUDENT):
-        said = [e.content["text"] for e in store.entries(kept.id, STUDENT) if e.kind == "student"]
+    for kept in store.conversations(options.STUDENT):
+        said = [e.content["text"] for e in store.entries(kept.id, options.STUDENT) if e.kind == "student"]
         first = " ".join(printable(said[0]).split())[:70] if said else "(nothing said)"
         print(f"{kept.id:4d}  {kept.created_at[:16].replace('T', ' ')}  {first}")
     return console.EXIT_OK
-
-
-def _private(path: Path) -> Path:
-    """The file of conversations, readable by its owner alone."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch(mode=0o600)
-    return path

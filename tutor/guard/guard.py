@@ -82,9 +82,11 @@ class Guard:
 
     def __post_init__(self) -> None:
         self.fingerprints = tuple(self.fingerprints)
-        self._wanted = {
-            kind: frozenset().union(*(getattr(f, kind) for f in self.fingerprints)) for kind in KINDS
+        self._of_assignment = {
+            number: _hashes(f for f in self.fingerprints if f.assignment == number)
+            for number in {*(f.assignment for f in self.fingerprints), *self.numbers}
         }
+        self._wanted = _hashes(self.fingerprints)
         self._seen = {kind: set(self._seen.get(kind, ())) for kind in KINDS}
         self._tried = {kind: set(self._tried.get(kind, ())) for kind in KINDS}
 
@@ -110,25 +112,32 @@ class Guard:
         self._last = [*self._last, text[:TAIL]][-LAST:]
         return block
 
-    def state(self) -> dict[str, Any]:
-        """What is remembered, as plain values (hashes and the last words said)."""
-        return {
-            "tail": self._tail,
-            "joined": self._joined,
-            "last": self._last,
-            "seen": {kind: sorted(hashes) for kind, hashes in self._seen.items()},
-            "tried": {kind: sorted(hashes) for kind, hashes in self._tried.items()},
-            "kept_back": sorted(self._kept_back),
+    def state(self) -> dict[str, dict[str, Any]]:
+        """What is remembered, as plain values: hashes by assignment, and under "" the last words said."""
+        remembered: dict[str, dict[str, Any]] = {
+            "": {"tail": self._tail, "joined": self._joined, "last": self._last}
         }
+        for assignment, wanted in self._of_assignment.items():
+            remembered[assignment] = {
+                "seen": {kind: sorted(self._seen[kind] & wanted[kind]) for kind in KINDS},
+                "tried": {kind: sorted(self._tried[kind] & wanted[kind]) for kind in KINDS},
+                "kept_back": sorted(name for number, name in self._kept_back if number == assignment),
+            }
+        return remembered
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up a state again, as after ``--resume``."""
-        self._tail, self._joined = str(state.get("tail", "")), str(state.get("joined", ""))
-        self._last = [str(text) for text in state.get("last", ())]
-        self._kept_back = {(str(a), str(n)) for a, n in state.get("kept_back", ())}
-        seen, tried = state.get("seen", {}), state.get("tried", {})
-        self._seen = {kind: set(seen.get(kind, ())) for kind in KINDS}
-        self._tried = {kind: set(tried.get(kind, ())) for kind in KINDS}
+    def restore(self, state: Mapping[str, Mapping[str, Any]]) -> None:
+        """Remember what `state` says and nothing else; assignments that are not guarded are left out."""
+        words = state.get("", {})
+        self._tail, self._joined = str(words.get("tail", "")), str(words.get("joined", ""))
+        self._last = [str(text) for text in words.get("last", ())]
+        self._seen, self._tried = {kind: set() for kind in KINDS}, {kind: set() for kind in KINDS}
+        self._kept_back = set()
+        for assignment in self._of_assignment:
+            known = state.get(assignment, {})
+            for kind in KINDS:
+                self._seen[kind].update(known.get("seen", {}).get(kind, ()))
+                self._tried[kind].update(known.get("tried", {}).get(kind, ()))
+            self._kept_back.update((assignment, str(name)) for name in known.get("kept_back", ()))
 
     def _found(self, text: str) -> dict[str, set[int]]:
         """Fingerprints of any solution that `text` shows, read with and without what went before."""
@@ -183,6 +192,11 @@ class Guard:
             if said & numbers:
                 return Block(assignment, "a final number", "numbers", 1.0)
         return None
+
+
+def _hashes(fingerprints: Iterable[Fingerprint]) -> dict[str, frozenset[int]]:
+    listed = tuple(fingerprints)
+    return {kind: frozenset().union(*(getattr(f, kind) for f in listed)) for kind in KINDS}
 
 
 def _join(found: dict[str, set[int]], more: Mapping[str, set[int]]) -> None:

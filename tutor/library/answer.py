@@ -142,6 +142,11 @@ class Answer:
     prompt: str
     confidence: float | None = None
 
+    @classmethod
+    def silent(cls, question: str, reason: str, provider: str, model: str) -> Answer:
+        """Silence before anything was looked up."""
+        return cls(question, True, reason, (), (), Support(0.0, (), ()), (), provider, model, PROMPT)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, the same for the same question, library and reply."""
         plain = asdict(self)

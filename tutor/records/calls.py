@@ -84,13 +84,13 @@ class Calls:
         values: tuple[Any, ...] = (self.student,)
         if conversation is not None:
             query, values = query + " AND conversation_id = ?", (self.student, conversation)
-        with self._records.transaction() as db:
+        with self._records.reading() as db:
             row = db.execute(query, values).fetchone()
         return Spent(int(row[0]), float(row[1]), int(row[2]))
 
     def cached(self, key: str) -> Reply | None:
         """The reply kept under a key."""
-        with self._records.transaction() as db:
+        with self._records.reading() as db:
             row = db.execute("SELECT reply FROM response_cache WHERE key = ?", (key,)).fetchone()
         if row is None:
             return None

@@ -25,6 +25,8 @@ def migrate(connection: sqlite3.Connection, path: str) -> int:
         The database was written by a newer version of this program.
     """
     steps = migrations()
+    if _version(connection) == steps[-1][0]:
+        return steps[-1][0]  # nothing to write: whoever only reads must not wait for a writer
     # two programs may open a new database at once: the second waits here and finds the work done
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -49,6 +51,13 @@ def migrate(connection: sqlite3.Connection, path: str) -> int:
         raise
     connection.execute("COMMIT")
     return newest
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    known = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'schema_version'"
+    if connection.execute(known).fetchone() is None:
+        return 0
+    return int(connection.execute("SELECT max(version) FROM schema_version").fetchone()[0] or 0)
 
 
 def _statements(sql: str) -> list[str]:

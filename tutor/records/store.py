@@ -194,17 +194,26 @@ class Records:
             yield self._db
 
     @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """For questions alone: no lock is taken, so that nobody waits for a reader and no reader waits."""
+        try:
+            yield self._db
+        except sqlite3.OperationalError as error:
+            raise ServiceError(f"the records in {self.path} cannot be read: {error}") from error
+
+    @contextmanager
     def _transaction(self) -> Iterator[None]:
         try:
             self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:  # a full disk has ended it already
+                    self._db.execute("ROLLBACK")
+                raise
         except sqlite3.OperationalError as error:
             raise ServiceError(f"the records in {self.path} cannot be written: {error}") from error
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
 
     def _submission(self, result: Result) -> int:
         identity = (result.student, result.assignment, result.submission_sha256)

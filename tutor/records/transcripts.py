@@ -10,6 +10,8 @@ from typing import Any
 from statml.errors import InputError
 from tutor.records.store import Records, now
 
+_OPENED = "SELECT id, student, provider, model, created_at FROM conversations WHERE student = ?"
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -82,7 +84,7 @@ class Transcripts:
             The student has no such conversation.
         """
         self.conversation(conversation, student)
-        with self.records.transaction() as db:
+        with self.records.reading() as db:
             rows = db.execute(
                 "SELECT position, at, kind, content FROM conversation_entries "
                 "WHERE conversation_id = ? ORDER BY position",
@@ -92,24 +94,21 @@ class Transcripts:
 
     def conversation(self, conversation: int, student: str) -> Opened:
         """One conversation; raises as `entries`."""
-        for found in self.conversations(student):
-            if found.id == conversation:
-                return found
-        raise InputError(f"there is no conversation {conversation}; `tutor chat --list` shows yours")
+        with self.records.reading() as db:
+            row = db.execute(f"{_OPENED} AND id = ?", (student, conversation)).fetchone()
+        if row is None:
+            raise InputError(f"there is no conversation {conversation}; `tutor chat --list` shows yours")
+        return Opened(*row)
 
     def conversations(self, student: str) -> list[Opened]:
         """A student's conversations, newest first."""
-        with self.records.transaction() as db:
-            rows = db.execute(
-                "SELECT id, student, provider, model, created_at FROM conversations "
-                "WHERE student = ? ORDER BY id DESC",
-                (student,),
-            ).fetchall()
+        with self.records.reading() as db:
+            rows = db.execute(f"{_OPENED} ORDER BY id DESC", (student,)).fetchall()
         return [Opened(*row) for row in rows]
 
     def state(self, conversation: int) -> dict[str, Any]:
         """What the conversation remembers besides its entries: levels of hints, what the guard has seen."""
-        with self.records.transaction() as db:
+        with self.records.reading() as db:
             row = db.execute("SELECT state FROM conversations WHERE id = ?", (conversation,)).fetchone()
         return dict(json.loads(row[0])) if row else {}
 

@@ -6,8 +6,12 @@ import pytest
 
 from course.schema import AiUseEntry, CriterionResult, Evidence, PointsDistribution, Result, TestResult
 from statml.errors import InputError, ServiceError
+from tutor.providers.base import Choice, Reply
 from tutor.records import Records
+from tutor.records.calls import Calls
+from tutor.records.guard_memory import GuardMemory
 from tutor.records.migrate import migrations
+from tutor.records.transcripts import Transcripts
 
 SHA = "ab" * 32
 
@@ -162,6 +166,44 @@ def test_a_failing_migration_leaves_the_old_schema(tmp_path, monkeypatch):
     assert raw.execute("SELECT count(*) FROM sqlite_master WHERE name IN ('extra', 'runs')").fetchone() == (
         0,
     )
+
+
+def test_reading_waits_for_no_writer(tmp_path):
+    path = tmp_path / "r.sqlite"
+    with Records(path) as writer:
+        number = Transcripts(writer).begin("s1", "extractive", "none")
+        Transcripts(writer).add(number, "student", {"text": "first"})
+        Calls(writer, "s1").keep("a" * 64, Reply((Choice("kept"),), "m"))
+        with writer.transaction() as db:  # held open: a second writer would wait ten seconds and fail
+            db.execute("UPDATE conversations SET state = '{\"half\": 1}'")
+            with Records(path) as reader:  # opening an up-to-date file is reading, too
+                store, calls = Transcripts(reader), Calls(reader, "s1")
+                assert [e.content["text"] for e in store.entries(number, "s1")] == ["first"]
+                assert [c.id for c in store.conversations("s1")] == [number]
+                assert store.state(number) == {}  # what is not finished is not seen
+                assert calls.spent().calls == 0 and calls.cached("a" * 64).text == "kept"
+                assert GuardMemory(reader, "s1").recall() == {}
+        assert Transcripts(writer).state(number) == {"half": 1}
+
+
+def test_a_full_disk_is_one_sentence_and_loses_nothing(records):
+    records._db.execute("PRAGMA max_page_count = 80")
+    store = Transcripts(records)
+    number = store.begin("s1", "extractive", "none")
+    with pytest.raises(ServiceError, match="cannot be written: database or disk is full"):
+        for _ in range(100):
+            store.add(number, "claim", {"text": "x" * 5000})
+    kept = store.entries(number, "s1")
+    assert kept and all(len(entry.content["text"]) == 5000 for entry in kept)
+
+
+def test_what_the_guard_remembers_belongs_to_one_student(records):
+    mine, hers = GuardMemory(records, "s1"), GuardMemory(records, "s2")
+    assert mine.keep({"": {"tail": "x"}, "05": {"seen": {"letters": [3, 1]}}}, after={})
+    assert hers.recall() == {} and mine.recall()["05"] == {"seen": {"letters": [3, 1]}}
+    # somebody was faster: nothing is written, and the next try sees what she wrote
+    assert not mine.keep({"05": {"seen": {}}}, after={})
+    assert mine.keep({"05": {"seen": {}}}, after=mine.recall()) and mine.recall()["05"] == {"seen": {}}
 
 
 def test_a_file_that_is_no_database(tmp_path):

@@ -206,12 +206,12 @@ def test_the_guard_stands_before_the_page(school) -> None:
     assert client.get("/api/log").json()[1]["refusals"] == ["assignment"]
 
 
-def test_the_guard_remembers_a_conversation_and_mixes_none(school, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_guard_remembers_a_student_over_her_conversations_and_mixes_none(school, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     release = Guard.release
 
     def released(self: Guard, text: str) -> object:
-        seen.append((tuple(self.state()["last"]), text))
+        seen.append((tuple(self.state()[""]["last"]), text))
         return release(self, text)
 
     monkeypatch.setattr(Guard, "release", released)
@@ -219,7 +219,8 @@ def test_the_guard_remembers_a_conversation_and_mixes_none(school, monkeypatch: 
     number = client.post("/api/conversations", json={}).json()["id"]
     for _ in range(2):
         client.post(f"/api/conversations/{number}/say", json={"text": QUESTION})
-    other = client.post("/api/conversations", json={}).json()["id"]
-    client.post(f"/api/conversations/{other}/say", json={"text": QUESTION})
+    for student in (client, school.student("s2")):
+        other = student.post("/api/conversations", json={}).json()["id"]
+        student.post(f"/api/conversations/{other}/say", json={"text": QUESTION})
     told = "Stars spin down as their winds brake them."
-    assert seen == [((), told), ((told,), told), ((), told)]
+    assert seen == [((), told), ((told,), told), ((told, told), told), ((), told)]
