@@ -77,7 +77,7 @@ def add_parser(subparsers: Any) -> None:
     )
     search.add_argument("--k", type=int, default=10, metavar="N", help="passages shown (default: 10)")
     search.add_argument(
-        "--by", choices=("hybrid", "vectors", "words"), default="hybrid", help="default: hybrid"
+        "--by", choices=("hybrid", "vectors", "words", "ranks"), default="hybrid", help="default: hybrid"
     )
     search.add_argument(
         "--diversity", type=float, default=0.0, metavar="D", help="0 (default) to 1: push repetitions down"

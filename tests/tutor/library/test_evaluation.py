@@ -80,10 +80,10 @@ def test_a_run_measures_every_way(library: Library, toy: Any) -> None:
     ]
     report = run(index, asked)
     assert (report.documents, report.queries, report.missing) == (60, 2, ("gone",))
-    assert set(report.ways) == {"words", "vectors", "hybrid"}
+    assert set(report.ways) == {"words", "vectors", "ranks", "hybrid"}
     assert report.ways["words"]["mrr"].mean == 1
     assert report.ways["words"]["recall@10"].mean <= (1 + 2 / 3) / 2
-    assert set(report.differences) == {"hybrid - words", "hybrid - vectors"}
+    assert set(report.differences) == {"hybrid - words", "hybrid - vectors", "hybrid - ranks"}
     assert report.to_dict() == run(index, asked).to_dict()
     assert set(run(LibraryIndex(library), asked).ways) == {"words"}
     with pytest.raises(InputError, match="no question has a relevant document"):

@@ -16,8 +16,10 @@ import numpy as np
 import pytest
 
 from statml.errors import InputError
+from tutor import language
 from tutor.library import BM25Retriever, Document, Library
-from tutor.library.index.hybrid import LibraryIndex, diversify, fuse
+from tutor.library.index.fusion import by_ranks, by_scores
+from tutor.library.index.hybrid import LibraryIndex, diversify
 from tutor.library.index.matrix import Matrix
 from tutor.library.index.passages import Filter, Passages
 from tutor.library.index.stored import embed, forget, store, vector_stats, verify_vectors
@@ -185,6 +187,13 @@ def test_a_kept_word_index_is_read_back(home: Path, library: Library) -> None:
         assert [list(part) for part in first.search(query, 9)] == [
             list(part) for part in second.search(query, 9)
         ]
+    (entry,) = (home / "words").glob("built-*/terms.json")
+    entry.write_text(entry.read_text().replace("[0.9, 0.4]", "[1.5, 0.75]"))
+    other = WordIndex(home / "words")  # built with other constants: made anew
+    other.refresh(library, Passages.read(library))
+    assert [list(part) for part in first.search("quasars", 9)] == [
+        list(part) for part in other.search("quasars", 9)
+    ]
     (home / "words" / "current").write_text("nonsense")
     third = WordIndex(home / "words")
     third.refresh(library, Passages.read(library))
@@ -203,9 +212,34 @@ def test_both_retrievers_by_words_agree(library: Library) -> None:
 
 
 def test_fusion_is_the_sum_of_reciprocal_ranks() -> None:
-    found, scores = fuse([np.array([1, 2, 3]), np.array([3, 4])])
+    found, scores = by_ranks([np.array([1, 2, 3]), np.array([3, 4])], (1.0, 1.0))
     assert found.tolist() == [3, 1, 2, 4]
     assert scores[0] == pytest.approx(1 / 63 + 1 / 61)
+
+
+def test_both_scores_of_every_passage_are_summed(library: Library, toy: Any) -> None:
+    """All 60 passages are within the depth, so the definition itself is the oracle."""
+    index = LibraryIndex(library, toy)
+    passages = library.chunks()
+    for query in ("quasars with survey number 32", "asteroseismology of supernovae", "a word nobody wrote"):
+        bm25 = {h.chunk.source_id: h.score for h in index.search(query, 60, mode="words")}
+        cosine = {h.chunk.source_id: h.score for h in index.search(query, 60, mode="vectors")}
+        most = sum(index.weight(term) for term in language.terms(query))
+        assert all(score < most for score in bm25.values())
+        due = {
+            c.source_id: 0.65 * bm25.get(c.source_id, 0) / most + 0.35 * cosine[c.source_id] for c in passages
+        }
+        hits = index.search(query, 60)
+        assert [h.score for h in hits] == sorted((h.score for h in hits), reverse=True)
+        assert {h.chunk.source_id: pytest.approx(h.score, abs=1e-6) for h in hits} == due
+
+
+def test_a_passage_without_a_vector_takes_its_place_among_words() -> None:
+    words, cosines = np.array([0.8, 0.4, 0.0]), np.array([0.0, 0.6, 0.3])
+    scores = by_scores(words, cosines, np.array([False, True, True]))
+    assert scores == pytest.approx([0.65 * 0.8 + 0.35 * 0.6, 0.65 * 0.4 + 0.35 * 0.6, 0.35 * 0.3])
+    assert by_scores(words, cosines, np.zeros(3, bool)) == pytest.approx(0.65 * words)
+    assert by_scores(words[:0], words[:0], np.zeros(0, bool)).shape == (0,)
 
 
 def test_a_passage_not_yet_encoded_is_not_held_back(library: Library, toy: Any) -> None:
@@ -236,7 +270,7 @@ def test_diversity_pushes_repetitions_down() -> None:
 def test_filters_hold_in_every_way(library: Library, toy: Any) -> None:
     index = LibraryIndex(library, toy)
     details = {d.source_id: d.details for d in library.documents()}
-    for mode in ("hybrid", "vectors", "words"):
+    for mode in ("hybrid", "vectors", "words", "ranks"):
         for only in (
             Filter((2003, 2005)),
             Filter(categories=("astro-ph.GA",)),

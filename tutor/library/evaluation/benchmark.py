@@ -19,7 +19,7 @@ from tutor.library.evaluation import measures
 from tutor.library.index.hybrid import LibraryIndex, Mode
 from tutor.library.ingest.records import record
 
-WAYS: tuple[Mode, ...] = ("words", "vectors", "hybrid")
+WAYS: tuple[Mode, ...] = ("words", "vectors", "ranks", "hybrid")
 #: Passages read to rank documents: several of one document count once.
 DEPTH = 60
 SEED = 20250609
@@ -48,7 +48,7 @@ class Report:
     ways : dict
         Of each way of search, each measure with its interval.
     differences : dict
-        Hybrid less words and hybrid less vectors, of each measure, on the same questions.
+        Hybrid less each of the other ways, of each measure, on the same questions.
     missing : tuple of str
         Relevant ids that the corpus does not hold; they count as not found.
     model : str

@@ -3,5 +3,5 @@
 passages  ids, years, categories         words   bm25s, and what came since
 embedding texts to vectors               stored  vectors in SQLite
 matrix    exact search, memory-mapped    chroma  approximate search
-hybrid    all of it together: `LibraryIndex`
+fusion    one ranking of two           hybrid  all of it together: `LibraryIndex`
 """

@@ -1,19 +1,17 @@
 """Search by words and by meaning together, always over the library as it is now.
 
-Two rankings, BM25 and cosine, are fused by the sum of weight / (60 + rank)
-(reciprocal-rank fusion: no score of one is ever compared with one of the
-other). Near-repetitions may then be pushed down (maximal marginal relevance),
-and a second model may re-order the top. Before every search the library's
-generation is compared: one number read from SQLite, and a reload if another
-process has added something.
+Two rankings, BM25 and cosine, become one (`tutor.library.index.fusion`).
+Near-repetitions may then be pushed down (maximal marginal relevance), and a
+second look may re-order the top. Before every search the library's generation
+is compared: one number read from SQLite, and what another process has added is
+taken in.
 
-Sources: Cormack, Clarke and Büttcher 2009, SIGIR, 758 (fusion); Carbonell and
-Goldstein 1998, SIGIR, 335 (diversity).
+Source: Carbonell and Goldstein 1998, SIGIR, 335 (diversity).
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -23,6 +21,7 @@ from statml.errors import InputError
 from tutor.library.chunks import Chunk
 from tutor.library.index.chroma import ChromaIndex
 from tutor.library.index.embedding import Embedder, Vectors
+from tutor.library.index.fusion import by_ranks, by_scores
 from tutor.library.index.matrix import Matrix
 from tutor.library.index.passages import Filter, Ids, Mask, Passages
 from tutor.library.index.stored import check_model
@@ -30,13 +29,10 @@ from tutor.library.index.words import WordIndex
 from tutor.library.search import EMPTY, Hit
 from tutor.library.store import Library
 
-Mode = Literal["hybrid", "vectors", "words"]
+Mode = Literal["hybrid", "vectors", "words", "ranks"]
 
-#: Constant of the fusion, and how deep each ranking is read.
-RRF, DEPTH = 60, 100
-#: What a rank by vectors counts beside one by words: the best of seven on the questions of
-#: ``evaluation/course.jsonl``, checked on those of ``abstracts.jsonl``.
-SHARE = 1 / 3
+#: How deep each ranking is read.
+DEPTH = 100
 #: Passages handed to diversity and to a reranker.
 TOP = 30
 
@@ -162,8 +158,9 @@ class LibraryIndex:
         k : int
         only : Filter, optional
             Years and categories.
-        mode : {"hybrid", "vectors", "words"}
-            ``hybrid`` is ``words`` where there are no vectors.
+        mode : {"hybrid", "vectors", "words", "ranks"}
+            ``hybrid`` sums the scores of both, ``ranks`` goes by the two ranks alone; both are
+            ``words`` where there are no vectors.
 
         Raises
         ------
@@ -190,21 +187,7 @@ class LibraryIndex:
         if mode == "vectors" and not self.has_vectors:
             raise InputError("the library has no vectors: run `tutor library embed`")
         allowed = self._passages.allowed(only) if only else None
-        depth = max(DEPTH, k)
-        rankings = []
-        if mode != "vectors":
-            rankings.append(self._words.search(query, depth, allowed))
-        if mode != "words" and self.has_vectors:
-            if vector is None:
-                vector = self.encode([query])[0]
-            rankings.append(self._vectors.search(vector, depth, allowed))
-        if len(rankings) == 1:
-            ids, scores = rankings[0]
-        else:
-            words, near = (found for found, _ in rankings)
-            # a passage that is not encoded yet has one rank only: it stands for the other too
-            unencoded = [one for one in words.tolist() if one not in self._vectors.known]
-            ids, scores = fuse([words, near], (1.0, SHARE), alone=unencoded)
+        ids, scores = self._ranked(query, vector, max(DEPTH, k), allowed, mode)
         top = max(k, TOP if self._diversity or self._reranker else 0)
         ids, scores = ids[:top], np.asarray(scores[:top], dtype=float)
         if self._reranker is not None:
@@ -219,34 +202,35 @@ class LibraryIndex:
             chosen = [one for one in chosen if self.library.passages([one])]
         return [Hit(chunk, float(score[one])) for chunk, one in zip(chunks, chosen)]
 
+    def _ranked(
+        self, query: str, vector: Vectors | None, depth: int, allowed: Mask | None, mode: Mode
+    ) -> tuple[Ids, np.ndarray]:
+        """The first `depth` of each ranking asked for, best first."""
+        if mode == "words" or not self.has_vectors:
+            return self._words.search(query, depth, allowed)
+        vector = self.encode([query])[0] if vector is None else vector
+        near, cosines = self._vectors.search(vector, depth, allowed)
+        if mode == "vectors":
+            return near, cosines
+        words = self._words.scores(query)
+        named, _ = self._words.best(words, depth, allowed)
+        if mode == "ranks":
+            return by_ranks([named, near], alone=[i for i in named.tolist() if i not in self._vectors.known])
+        ids = np.union1d(named, near)
+        scores = by_scores(
+            self._words.of(words, ids) / max(self._words.bound(query), 1e-9),
+            self._vectors.rows(ids) @ vector,
+            np.array([int(one) in self._vectors.known for one in ids], dtype=bool),
+        )
+        order = np.argsort(-scores, kind="stable")
+        return ids[order], scores[order]
+
     def _reranked(self, query: str, ids: Ids) -> tuple[Ids, np.ndarray]:
         assert self._reranker is not None
         kept = [int(one) for one in ids if self.library.passages([int(one)])]
         scores = np.asarray(self._reranker(query, self.library.passages(kept)), dtype=float)
         order = np.argsort(-scores, kind="stable")
         return np.array(kept, dtype=np.int64)[order], scores[order]
-
-
-def fuse(
-    rankings: Sequence[Ids], weights: Sequence[float] = (1.0, 1.0), *, alone: Iterable[int] = ()
-) -> tuple[Ids, np.ndarray]:
-    """Reciprocal-rank fusion: ids by the sum of ``weight / (60 + rank)``, ranks from 1.
-
-    Those of `alone` can be in the first ranking only, whose weight is then the sum of all.
-
-    Examples
-    --------
-    >>> fuse([np.array([7, 8]), np.array([8, 9])])[0].tolist()
-    [8, 7, 9]
-    """
-    total: dict[int, float] = {}
-    for ranking, weight in zip(rankings, weights):
-        for rank, identity in enumerate(ranking.tolist(), start=1):
-            total[identity] = total.get(identity, 0.0) + weight / (RRF + rank)
-    for identity in alone:
-        total[identity] *= sum(weights) / weights[0]
-    order = sorted(total, key=lambda identity: -total[identity])
-    return np.array(order, dtype=np.int64), np.array([total[one] for one in order])
 
 
 def diversify(scores: np.ndarray, vectors: Vectors, diversity: float) -> list[int]:

@@ -130,11 +130,9 @@ class Matrix:
 
     def rows(self, ids: Ids) -> Vectors:
         """Vectors of `ids`; rows of zeros for passages without one."""
+        rows = np.array([self._row.get(int(one), -1) for one in ids], dtype=np.int64)
         out = np.zeros((len(ids), self.vectors.shape[1]), dtype=np.float32)
-        for place, identity in enumerate(ids):
-            row = self._row.get(int(identity))
-            if row is not None:
-                out[place] = self.vectors[row]
+        out[rows >= 0] = self.vectors[rows[rows >= 0]]
         return out
 
     def _extend_in_memory(self, wanted: Ids, dimension: int) -> None:
