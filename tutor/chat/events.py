@@ -75,7 +75,7 @@ class Refusal:
     """Why there is no (further) answer.
 
     `kind` is ``unsupported`` (the library holds none), ``assignment`` (it would be
-    the solution), ``rules``, ``service``, ``budget`` or ``input``.
+    the solution), ``rules``, ``service``, ``budget``, ``input`` or ``stopped``.
     """
 
     kind: str

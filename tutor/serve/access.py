@@ -33,6 +33,11 @@ class House:
     tls: bool = False
     public_url: str = ""
 
+    @property
+    def home(self) -> Path:
+        """Where the records lie, and the due dates."""
+        return self.records.parent
+
     @contextmanager
     def transcripts(self) -> Iterator[Transcripts]:
         """The conversations, opened in the calling thread."""

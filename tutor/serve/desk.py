@@ -3,7 +3,8 @@
 SQLite connections and indexes belong to the thread that opened them, so a turn
 of a conversation stays in one thread from its first event to its last; the
 events cross into the server's loop one by one. A turn runs to its end even if
-the student has closed the page: the transcript is whole when she returns.
+the student has closed the page: the transcript is whole when she returns. One she
+stops ends at the next piece of the model, or at once if it had not begun.
 """
 
 from __future__ import annotations
@@ -14,19 +15,32 @@ import queue
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from statml.errors import ServiceError, StatmlError
+from tutor.serve.formulas import dressed
 
 _LOG = logging.getLogger("tutor.serve")
 _END: dict[str, Any] = {}
 
 
+@dataclass(frozen=True)
+class Question:
+    """What a student asks, where, and about which assignment (empty: about none)."""
+
+    student: str
+    conversation: int
+    text: str
+    assignment: str = ""
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+
 class Room(Protocol):
     """What a thread answers from."""
 
-    def say(self, student: str, conversation: int, text: str) -> Iterator[dict[str, Any]]:
-        """Events of one turn as plain values, each already kept."""
+    def say(self, question: Question) -> Iterator[dict[str, Any]]:
+        """Events of one turn as plain values, each already kept; fewer once the question is stopped."""
 
 
 class BusyError(ServiceError):
@@ -36,8 +50,9 @@ class BusyError(ServiceError):
 class Turn:
     """The events of one question as they come, to be read in the loop that asked."""
 
-    def __init__(self, student: str, conversation: int, text: str) -> None:
-        self.student, self.conversation, self.text = student, conversation, text
+    def __init__(self, question: Question) -> None:
+        self.question = question
+        self.begun = False
         self._loop = asyncio.get_running_loop()
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
@@ -70,7 +85,7 @@ class Desk:
     ) -> None:
         self._open_room = open_room
         self._turns: queue.Queue[Turn | None] = queue.Queue(waiting)
-        self._busy: set[str] = set()
+        self._busy: dict[str, Turn] = {}
         self._lock = threading.Lock()
         self._threads = [
             threading.Thread(target=self._work, daemon=True, name=f"desk-{n}") for n in range(workers)
@@ -78,7 +93,7 @@ class Desk:
         for thread in self._threads:
             thread.start()
 
-    def ask(self, student: str, conversation: int, text: str) -> Turn:
+    def ask(self, question: Question) -> Turn:
         """Take a question; call it from the server's loop.
 
         Raises
@@ -86,16 +101,37 @@ class Desk:
         BusyError
             The student's last question is still being answered, or too many wait.
         """
-        turn = Turn(student, conversation, text)
+        turn = Turn(question)
         with self._lock:
-            if student in self._busy:
+            if question.student in self._busy:
                 raise BusyError("your last question is still being answered; wait for its end")
             try:
                 self._turns.put_nowait(turn)
             except queue.Full:
                 raise BusyError("too many questions are waiting; ask again in a minute") from None
-            self._busy.add(student)
+            self._busy[question.student] = turn
         return turn
+
+    def answering(self, student: str) -> int | None:
+        """The conversation in which a question of this student is being answered, if one is."""
+        with self._lock:
+            turn = self._busy.get(student)
+        return turn.question.conversation if turn else None
+
+    def stop(self, student: str, conversation: int) -> bool:
+        """End the answer a student waits for; False if there is none in this conversation."""
+        with self._lock:
+            turn = self._busy.get(student)
+            if turn is None or turn.question.conversation != conversation:
+                return False
+            turn.question.stopped.set()
+            waiting = not turn.begun
+            if waiting:
+                del self._busy[student]
+        if waiting:  # whoever takes it from the queue lets it lie
+            turn.put({"event": "refusal", "kind": "stopped", "text": "You took the question back."})
+            turn.put(_END)
+        return True
 
     def close(self, wait: float = 5.0) -> None:
         """Stop once the questions taken are answered, or after `wait` seconds."""
@@ -111,23 +147,30 @@ class Desk:
             try:
                 with self._open_room() as room:
                     while (turn := self._turns.get()) is not None:
-                        self._answer(room, turn)
+                        if self._begins(turn):
+                            self._answer(room, turn)
                     return
             except StatmlError as error:  # the room cannot be opened: said to whoever asks next
                 turn = self._turns.get()
                 if turn is None:
                     return
-                self._end(turn, str(error))
+                if self._begins(turn):
+                    self._end(turn, str(error))
+
+    def _begins(self, turn: Turn) -> bool:
+        with self._lock:
+            turn.begun = not turn.question.stopped.is_set()
+        return turn.begun
 
     def _answer(self, room: Room, turn: Turn) -> None:
         problem = ""
         try:
-            for event in room.say(turn.student, turn.conversation, turn.text):
-                turn.put(event)
+            for event in room.say(turn.question):
+                turn.put(dressed(event))
         except StatmlError as error:
             problem = str(error)
         except Exception:  # a bug: logged here with its trace, told there without
-            _LOG.exception("a turn of conversation %d failed", turn.conversation)
+            _LOG.exception("a turn of conversation %d failed", turn.question.conversation)
             problem = "something failed here; your question is kept, ask it again or tell your instructor"
         finally:
             self._end(turn, problem)
@@ -136,5 +179,5 @@ class Desk:
         if problem:
             turn.put({"event": "refusal", "kind": "service", "text": problem})
         with self._lock:
-            self._busy.discard(turn.student)
+            self._busy.pop(turn.question.student, None)
         turn.put(_END)

@@ -28,7 +28,6 @@ LONGEST_TEXT, MOST_FORMULAS = 20_000, 60
 
 #: What may be shown of an event, field by field.
 FIELDS = {
-    "student": ("text",),
     "piece": ("text",),
     "claim": ("text", "quote"),
     "source": ("title", "section"),
@@ -191,7 +190,9 @@ def _element(element: Element, left: list[int], deep: int) -> Tree:
     tag = element.tag
     if tag == "mi" and len(text) == 1 and unicodedata.category(text) == "Sm" and text not in "∂∇∞∅":
         tag = "mo"  # plus-minus and the like are set as operators
-    children = _joined([_element(child, left, deep - 1) for child in element])
+    children = [_element(child, left, deep - 1) for child in element]
+    if tag in ("mrow", "mstyle", "mtd"):
+        children = _spaced(_joined(children))
     return [tag, _attributes(element), *([text] if text else []), *children]
 
 
@@ -220,6 +221,20 @@ def _joined(children: list[Tree]) -> list[Tree]:
         else:
             joined.append(child)
     return joined
+
+
+def _spaced(children: list[Tree]) -> list[Tree]:
+    """A thin space beside the name of a function, where no sign or bracket parts it from its neighbour."""
+    spaced: list[Tree] = []
+    for child in children:
+        if spaced and (_function(child) or _function(spaced[-1])) and "mo" not in (child[0], spaced[-1][0]):
+            spaced.append(["mspace", {"width": "0.167em"}])
+        spaced.append(child)
+    return spaced
+
+
+def _function(tree: Tree) -> bool:
+    return tree[:2] == ["mi", {}] and len(tree) == 3 and len(tree[2]) > 1 and tree[2].isalpha()
 
 
 def _styled(text: str, variant: str) -> str:

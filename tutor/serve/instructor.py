@@ -8,10 +8,11 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, HTTPException, Request, Response
-from fastapi.responses import RedirectResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
 from statml.errors import InputError
+from tutor.serve import export, homework
 from tutor.serve.access import (
     Body,
     ChangingInstructor,
@@ -24,7 +25,7 @@ from tutor.serve.access import (
 )
 from tutor.serve.logins import INSTRUCTOR, LINK_SECONDS, checked_name
 from tutor.serve.shown import entries_of, listed, log_of, plain, students
-from tutor.serve.student import page
+from tutor.serve.student import downloaded, page
 
 router = APIRouter()
 #: Wrong secrets within a minute, after which all have to wait.
@@ -120,6 +121,54 @@ def log(request: Request, student: str, who: Instructor) -> list[dict[str, Any]]
     """A student's log of AI use."""
     with house(request).transcripts() as store:
         return log_of(store, student)
+
+
+@router.get("/api/instructor/homework")
+def assignments(request: Request, who: Instructor) -> list[dict[str, Any]]:
+    """Assignments with their due dates."""
+    return homework.assignments(house(request).home)
+
+
+@router.get("/api/instructor/homework/{assignment}")
+def ai_use(request: Request, assignment: str, who: Instructor) -> list[dict[str, Any]]:
+    """How a class used AI in an assignment, a line a student."""
+    with house(request).transcripts() as store:
+        return homework.of_class(store, homework.checked(assignment))
+
+
+@router.get("/api/instructor/homework/{assignment}/export.{kind}")
+def ai_use_exported(request: Request, assignment: str, kind: str, who: Instructor) -> Response:
+    """The class as a table (``csv``), or everything of everybody (``json``, ``md``)."""
+    number = homework.checked(assignment)
+    with house(request).transcripts() as store:
+        rows = homework.of_class(store, number)
+        if kind not in ("csv", "json", "md"):
+            raise HTTPException(404, "there is no such file")
+        headers = {"Content-Disposition": f'attachment; filename="ai_use_{number}.{kind}"'}
+        if kind == "csv":
+            return PlainTextResponse(export.table(rows), headers=headers, media_type="text/csv")
+        everything = [homework.used(store, row["student"], number) for row in rows]
+    if kind == "json":
+        return JSONResponse(everything, headers=headers)
+    card = homework.load(number).card
+    return PlainTextResponse("\n".join(export.markdown(used, card) for used in everything), headers=headers)
+
+
+@router.get("/api/instructor/students/{student}/homework/{assignment}")
+def ai_use_of(request: Request, student: str, assignment: str, who: Instructor) -> dict[str, Any]:
+    """How one student used AI in an assignment."""
+    with house(request).transcripts() as store:
+        return homework.used(store, student, homework.checked(assignment))
+
+
+@router.get("/api/instructor/students/{student}/homework/{assignment}/export.{kind}")
+def ai_use_of_exported(
+    request: Request, student: str, assignment: str, kind: str, who: Instructor
+) -> Response:
+    """The same as a file."""
+    number, student = homework.checked(assignment), _named({"student": student})
+    with house(request).transcripts() as store:
+        return downloaded(homework.used(store, student, number), number, kind)
 
 
 def _named(sent: dict[str, Any]) -> str:

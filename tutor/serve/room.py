@@ -11,6 +11,7 @@ from typing import Any
 from tutor.budget import Budget
 from tutor.chat.conversation import Conversation
 from tutor.chat.events import to_dict
+from tutor.chat.stopping import Stoppable
 from tutor.guard import Guard, open_guard
 from tutor.library.confidence import Confidence
 from tutor.library.search import Retriever
@@ -18,6 +19,7 @@ from tutor.pedagogy.due import due_dates, over
 from tutor.providers.base import Provider
 from tutor.records import Records
 from tutor.records.transcripts import Transcripts
+from tutor.serve.desk import Question
 from tutor.settings import Settings
 
 
@@ -36,22 +38,25 @@ class LibraryRoom:
         self._confidence = Confidence(library) if getattr(library, "has_vectors", False) else None  # type: ignore[arg-type]
         self._known: dict[frozenset[str], Guard] = {}
 
-    def say(self, student: str, conversation: int, text: str) -> Iterator[dict[str, Any]]:
+    def say(self, question: Question) -> Iterator[dict[str, Any]]:
         """One turn; see `Conversation.say`."""
         lifted = over(due_dates(self._settings.home), date.today())
+        extractive = self._provider.name == "extractive"  # a second at most, and asked nothing
+        provider: Any = self._provider if extractive else Stoppable(self._provider, question.stopped)
         talk = Conversation(
             self._library,
-            self._provider,
+            provider,
             self._store,
-            student,
-            number=conversation,
+            question.student,
+            number=question.conversation,
+            assignment=question.assignment or None,
             guard=self._guard(lifted),
             lifted=lifted,
             budget=self._budget,
             confidence=self._confidence,
         )
         try:
-            for event in talk.say(text):
+            for event in talk.say(question.text):
                 yield to_dict(event)
         finally:
             talk.close()

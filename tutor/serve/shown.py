@@ -10,6 +10,7 @@ from fastapi import HTTPException
 
 from statml.errors import InputError
 from tutor.records.transcripts import Entry, Transcripts
+from tutor.serve.formulas import dressed
 
 TITLE = 80
 
@@ -30,13 +31,13 @@ def entries_of(store: Transcripts, number: int, student: str) -> list[Entry]:
     """All entries of a student's conversation; 404 where that student has none of this number."""
     try:
         return store.entries(number, student)
-    except InputError:
+    except (InputError, OverflowError):  # SQLite counts to 2**63
         raise HTTPException(404, "there is no such conversation") from None
 
 
 def plain(entry: Entry) -> dict[str, Any]:
-    """An entry as plain values."""
-    return {"at": entry.at, "kind": entry.kind, **entry.content}
+    """An entry as plain values, its formulas beside its text."""
+    return dressed({"at": entry.at, "kind": entry.kind, **entry.content})
 
 
 def listed(store: Transcripts, student: str) -> list[dict[str, Any]]:
@@ -96,6 +97,7 @@ def _line(conversation: int, entry: Entry) -> dict[str, Any]:
     return {
         "conversation": conversation,
         "at": entry.at,
+        "assignment": entry.content.get("assignment", ""),
         "prompt": entry.content["text"],
         "claims": 0,
         "dropped": 0,
@@ -113,6 +115,7 @@ def _note(line: dict[str, Any], entry: Entry, before: int) -> int:
     if entry.kind == "claim":
         line["claims"] += 1
     elif entry.kind == "hint":
+        line["assignment"] = line["assignment"] or content["assignment"]
         line["hints"].append(f"{content['assignment']}/{content['task']}: {content['name']}")
     elif entry.kind == "toolcall":
         line["tools"].append(content["name"])

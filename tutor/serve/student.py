@@ -12,12 +12,21 @@ from importlib import resources
 from typing import Any, cast
 
 from fastapi import APIRouter, HTTPException, Request, Response
-from fastapi.responses import FileResponse, PlainTextResponse, RedirectResponse, StreamingResponse
+from fastapi.responses import (
+    FileResponse,
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    StreamingResponse,
+)
 from starlette.concurrency import run_in_threadpool
 
+from course.assignment import load
 from tutor.chat.conversation import Conversation
 from tutor.chat.export import markdown
 from tutor.library.answer import LONGEST_QUESTION
+from tutor.records.reflections import Reflections
+from tutor.serve import export, homework
 from tutor.serve.access import (
     Body,
     ChangingStudent,
@@ -29,7 +38,7 @@ from tutor.serve.access import (
     house,
     set_cookie,
 )
-from tutor.serve.desk import BusyError, Turn
+from tutor.serve.desk import BusyError, Question, Turn
 from tutor.serve.logins import STUDENT
 from tutor.serve.shown import Kept, entries_of, listed, log_of, plain
 
@@ -81,7 +90,19 @@ def leave(request: Request, who: ChangingStudent) -> Response:
 def me(request: Request, who: Student) -> dict[str, Any]:
     """Who has entered, the token for changes, and who words the answers."""
     home = house(request)
-    return {"student": who.student, "csrf": who.csrf, "provider": home.provider, "model": home.model}
+    return {
+        "student": who.student,
+        "csrf": who.csrf,
+        "provider": home.provider,
+        "model": home.model,
+        "answering": home.desk.answering(who.student),
+    }
+
+
+@router.get("/api/assignments")
+def assignments(request: Request, who: Student) -> list[dict[str, Any]]:
+    """Assignments one can choose, with their tasks and due dates."""
+    return homework.assignments(house(request).home)
 
 
 @router.get("/api/conversations")
@@ -116,17 +137,29 @@ async def say(request: Request, number: int, who: ChangingStudent, sent: Body) -
         raise HTTPException(422, f"text must be 1 to {LONGEST_QUESTION} characters")
     if not _encodable(text):
         raise HTTPException(422, "text must be characters of Unicode, without half surrogates")
+    assignment = homework.checked(sent["assignment"]) if sent.get("assignment") else ""
     home = house(request)
     await run_in_threadpool(_check_owned, home, number, who.student)
     try:
-        turn = home.desk.ask(who.student, number, text)
+        turn = home.desk.ask(Question(who.student, number, text, assignment))
     except BusyError as error:
         raise HTTPException(429, str(error)) from None
-    return StreamingResponse(_lines(turn), media_type="application/x-ndjson")
+    # a proxy that gathers pieces would make a stream of them no more
+    return StreamingResponse(
+        _lines(turn), media_type="application/x-ndjson", headers={"X-Accel-Buffering": "no"}
+    )
+
+
+@router.post("/api/conversations/{number}/stop")
+def stop(request: Request, number: int, who: ChangingStudent, sent: Body) -> dict[str, bool]:
+    """End the answer that is being given in a conversation; what was said is kept."""
+    home = house(request)
+    _check_owned(home, number, who.student)
+    return {"stopped": home.desk.stop(who.student, number)}
 
 
 @router.get("/api/conversations/{number}/export")
-def export(request: Request, number: int, who: Student) -> PlainTextResponse:
+def exported(request: Request, number: int, who: Student) -> PlainTextResponse:
     """The conversation as Markdown, ending with the AI-use entry of the course."""
     with house(request).transcripts() as store:
         kept = Kept(number, entries_of(store, number, who.student))
@@ -140,6 +173,42 @@ def log(request: Request, who: Student) -> list[dict[str, Any]]:
     """The log of AI use: every question, what became of it, and who answered; newest first."""
     with house(request).transcripts() as store:
         return log_of(store, who.student)
+
+
+@router.get("/api/homework/{assignment}")
+def used(request: Request, assignment: str, who: Student) -> dict[str, Any]:
+    """How the student used AI in an assignment: questions, reflection, and the course's entry of both."""
+    with house(request).transcripts() as store:
+        return homework.used(store, who.student, homework.checked(assignment))
+
+
+@router.post("/api/homework/{assignment}")
+def reflect(request: Request, assignment: str, who: ChangingStudent, sent: Body) -> dict[str, Any]:
+    """Keep the student's reflection on an assignment."""
+    number = homework.checked(assignment)
+    said, confidence = homework.read(sent)
+    with house(request).transcripts() as store:
+        Reflections(store.records).keep(who.student, number, said, confidence)
+        return homework.told(Reflections(store.records).of(who.student, number))
+
+
+@router.get("/api/homework/{assignment}/export.{kind}")
+def handed_in(request: Request, assignment: str, kind: str, who: Student) -> Response:
+    """The same to keep or hand in, as Markdown or JSON."""
+    number = homework.checked(assignment)
+    with house(request).transcripts() as store:
+        return downloaded(homework.used(store, who.student, number), number, kind)
+
+
+def downloaded(used: dict[str, Any], assignment: str, kind: str) -> Response:
+    """One student's use of AI in an assignment as a file."""
+    name = f"ai_use_{assignment}_{used['student']}.{kind}"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    if kind == "json":
+        return JSONResponse(used, headers=headers)
+    if kind == "md":
+        return PlainTextResponse(export.markdown(used, load(assignment).card), headers=headers)
+    raise HTTPException(404, "there is no such file")
 
 
 def _check_owned(home: House, number: int, student: str) -> None:

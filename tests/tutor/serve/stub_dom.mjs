@@ -5,7 +5,7 @@ import { pathToFileURL } from "node:url";
 
 class Text { constructor(data) { this.data = data; } }
 class Element {
-  constructor(tag) { this.tag = tag; this.attributes = {}; this.children = []; this.listeners = {}; this.style = {}; this.dataset = {}; }
+  constructor(tag, space = "") { this.tag = tag; this.space = space; this.attributes = {}; this.children = []; this.listeners = {}; this.style = {}; this.dataset = {}; }
   #adopt(nodes) { return nodes.map((n) => (n instanceof Element || n instanceof Text ? n : new Text(String(n)))); }
   append(...nodes) { for (const n of this.#adopt(nodes)) { if (n instanceof Element) n.remove(); n.parent = this; this.children.push(n); } }
   replaceChildren(...nodes) { this.children = []; this.append(...nodes); }
@@ -24,7 +24,7 @@ class Element {
   querySelectorAll(tag) { return [...this.walk()].filter((e) => e.tag === tag); }
   focus() { this.focused = true; }
   scrollIntoView() {}
-  plain() { return { tag: this.tag, attributes: this.attributes, children: this.children.map((c) => (c instanceof Text ? c.data : c.plain())) }; }
+  plain() { return { tag: this.tag, space: this.space, attributes: this.attributes, children: this.children.map((c) => (c instanceof Text ? c.data : c.plain())) }; }
 }
 
 const [folder, ids] = [process.argv[2], new Set(JSON.parse(process.argv[3]))];
@@ -38,6 +38,7 @@ globalThis.document = {
   documentElement: new Element("html"),
   body: new Element("body"),
   createElement: (tag) => new Element(tag),
+  createElementNS: (space, tag) => new Element(tag, space),
   createTextNode: (data) => new Text(data),
   getElementById(id) {
     if (!ids.has(id)) throw new Error(`the page has no id ${id}`);
@@ -45,7 +46,7 @@ globalThis.document = {
     return made.get(id);
   },
 };
-globalThis.window = { location: { reload() { throw new Error("reloaded"); } }, matchMedia: () => ({ matches: false }) };
+globalThis.window = { location: { reload() { throw new Error("reloaded"); } }, matchMedia: () => ({ matches: false }), addEventListener() {} };
 globalThis.localStorage = { getItem: () => null, setItem() {} };
 const asked = [];
 globalThis.fetch = async (path, options = {}) => {

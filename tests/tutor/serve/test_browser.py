@@ -25,7 +25,7 @@ from tutor.records.transcripts import Transcripts
 from tutor.serve.access import House
 from tutor.serve.application import build
 from tutor.serve.command import bind
-from tutor.serve.desk import Desk
+from tutor.serve.desk import Desk, Question
 from tutor.serve.logins import Logins
 
 CHROMIUM = shutil.which("chromium")
@@ -92,7 +92,8 @@ class Stage:
     def __init__(self, store: Transcripts) -> None:
         self._store = store
 
-    def say(self, student: str, conversation: int, text: str) -> Iterator[dict[str, Any]]:
+    def say(self, question: Question) -> Iterator[dict[str, Any]]:
+        conversation, text = question.conversation, question.text
         self._store.add(conversation, "student", {"text": text})
         told = {"Why do stars spin down?": ANSWER, "Give me the solution of assignment 05": HINT}
         for event in told.get(text) or hostile(text):

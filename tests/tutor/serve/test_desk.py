@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from statml.errors import InputError
-from tutor.serve.desk import BusyError, Desk
+from tutor.serve.desk import BusyError, Desk, Question
 
 
 class Gated:
@@ -19,10 +19,12 @@ class Gated:
     def __init__(self) -> None:
         self.gate, self.finished = threading.Event(), threading.Event()
 
-    def say(self, student: str, conversation: int, text: str) -> Iterator[dict]:
-        yield {"event": "piece", "text": text}
+    def say(self, question: Question) -> Iterator[dict]:
+        yield {"event": "piece", "text": question.text}
         self.gate.wait(5)
-        if text == "bug":
+        if question.stopped.is_set():
+            return
+        if question.text == "bug":
             raise ZeroDivisionError("a detail nobody should see")
         yield {"event": "done"}
         self.finished.set()
@@ -41,14 +43,14 @@ def test_a_student_has_one_question_at_a_time_and_the_others_are_not_held_up() -
 
     async def run() -> None:
         desk = Desk(opened(room), workers=2)
-        first = desk.ask("a", 1, "one")
+        first = desk.ask(Question("a", 1, "one"))
         with pytest.raises(BusyError, match="still being answered"):
-            desk.ask("a", 2, "two")
-        other = desk.ask("b", 3, "three")
+            desk.ask(Question("a", 2, "two"))
+        other = desk.ask(Question("b", 3, "three"))
         room.gate.set()
         for turn in (first, other):
             assert [e["event"] async for e in turn.events()] == ["piece", "done"]
-        again = desk.ask("a", 1, "again")
+        again = desk.ask(Question("a", 1, "again"))
         assert [e["event"] async for e in again.events()] == ["piece", "done"]
         desk.close()
 
@@ -63,7 +65,7 @@ def test_waiting_has_an_end() -> None:
         turns = []
         with pytest.raises(BusyError, match="too many"):
             for n in range(4):
-                turns.append(desk.ask(f"s{n}", n, "x"))
+                turns.append(desk.ask(Question(f"s{n}", n, "x")))
         assert 1 <= len(turns) <= 2
         room.gate.set()
         for turn in turns:
@@ -78,7 +80,7 @@ def test_a_turn_ends_though_the_page_was_closed() -> None:
 
     async def leave() -> Desk:
         desk = Desk(opened(room), workers=1)
-        turn = desk.ask("a", 1, "x")
+        turn = desk.ask(Question("a", 1, "x"))
         async for _ in turn.events():
             break
         return desk
@@ -95,9 +97,9 @@ def test_a_bug_becomes_one_sentence_without_detail() -> None:
 
     async def run() -> None:
         desk = Desk(opened(room), workers=1)
-        told = [e async for e in desk.ask("a", 1, "bug").events()]
+        told = [e async for e in desk.ask(Question("a", 1, "bug")).events()]
         assert told[-1]["event"] == "refusal" and "detail" not in told[-1]["text"]
-        assert [e["event"] async for e in desk.ask("a", 1, "fine").events()] == ["piece", "done"]
+        assert [e["event"] async for e in desk.ask(Question("a", 1, "fine")).events()] == ["piece", "done"]
         desk.close()
 
     asyncio.run(run())
@@ -117,9 +119,9 @@ def test_a_library_that_cannot_be_opened_is_said_and_tried_again() -> None:
 
     async def run() -> None:
         desk = Desk(open_room, workers=1)
-        told = [e async for e in desk.ask("a", 1, "x").events()]
+        told = [e async for e in desk.ask(Question("a", 1, "x")).events()]
         assert "tutor library add" in told[0]["text"]
-        assert [e["event"] async for e in desk.ask("a", 1, "x").events()] == ["piece", "done"]
+        assert [e["event"] async for e in desk.ask(Question("a", 1, "x")).events()] == ["piece", "done"]
         desk.close()
 
     asyncio.run(run())

@@ -27,13 +27,19 @@ export function link(address, text) {
 let token = "";
 export function keepToken(value) { token = value; }
 
+// `status` of an error is what the server answered; `lost` is true where it could not be reached.
 export async function request(path, sent) {
   const options = sent === undefined ? {} : {
     method: "POST",
     headers: { "Content-Type": "application/json", "X-CSRF-Token": token },
     body: JSON.stringify(sent),
   };
-  const reply = await fetch(path, { ...options, credentials: "same-origin" });
+  let reply;
+  try {
+    reply = await fetch(path, { ...options, credentials: "same-origin" });
+  } catch {
+    throw Object.assign(new Error("the server cannot be reached"), { lost: true });
+  }
   if (!reply.ok) {
     let detail = `the server answered ${reply.status}`;
     try { detail = (await reply.json()).detail || detail; } catch { /* no JSON: the status says it */ }
@@ -49,7 +55,9 @@ export async function* lines(reply) {
   const reader = reply.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
-    const { done, value } = await reader.read();
+    let piece;
+    try { piece = await reader.read(); } catch { throw Object.assign(new Error("the connection was lost"), { lost: true }); }
+    const { done, value } = piece;
     if (done) break;
     rest += value;
     const whole = rest.split("\n");
@@ -58,6 +66,8 @@ export async function* lines(reply) {
   }
   if (rest) yield JSON.parse(rest);
 }
+
+export const pause = (milliseconds) => new Promise((go) => setTimeout(go, milliseconds));
 
 export const when = (at) => {
   const time = new Date(at);

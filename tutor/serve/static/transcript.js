@@ -1,6 +1,9 @@
 // What a conversation looks like: turns on one side, its sources with their quotes on the other.
 
 import { element, link } from "./dom.js";
+import { words } from "./math.js";
+
+const folded = (text) => String(text).split(/\s+/).filter(Boolean).join(" ");
 
 export class Transcript {
   constructor(turns, sources, changed = () => {}) {
@@ -20,10 +23,18 @@ export class Transcript {
   }
 
   // A question, and room for what comes of it.
-  ask(text) {
-    this.turns.append(element("article", { class: "turn you", "aria-label": "You asked" }, element("p", {}, text)));
+  ask(event) {
+    this.asked = element("article", { class: "turn you", "aria-label": "You asked" }, element("p", {}, words(event, "text")));
+    this.turns.append(this.asked);
     this.answer = element("article", { class: "turn tutor", "aria-label": "The tutor answered" });
     this.turns.append(this.answer);
+  }
+
+  // The last question was not taken: it is not there.
+  takeBack() {
+    this.asked?.remove();
+    this.answer?.remove();
+    this.answer = null;
   }
 
   waiting(on) {
@@ -35,8 +46,8 @@ export class Transcript {
 
   show(event) {
     const kind = event.event || event.kind;
-    if (kind === "student") { this.ask(event.text); return; }
-    if (!this.answer) this.ask("");
+    if (kind === "student") { this.ask(event); return; }
+    if (!this.answer) this.ask({ text: "" });
     const shown = this[`_${kind}`]?.(event);
     if (shown) {
       const wait = this.answer.querySelector(".waiting");
@@ -44,26 +55,27 @@ export class Transcript {
     }
   }
 
-  _piece(event) { return element("p", {}, event.text); }
+  _piece(event) { return element("p", {}, words(event, "text")); }
 
   _claim(event) {
-    const words = event.quote.split(/\s+/).filter(Boolean).join(" ");
-    const quoted = event.text.split(/\s+/).filter(Boolean).join(" ") === words;
+    const quoted = folded(event.text) === folded(event.quote);
     const cite = element("button", {
       type: "button", class: "cite", "aria-label": `Source ${event.number}`, onclick: () => this.reveal(event.number),
     }, event.number);
-    this._quote(event.number, words, event.section);
+    this._quote(event);
     return quoted
-      ? element("blockquote", { class: "claim" }, element("p", {}, words, " ", cite))
-      : element("p", { class: "claim" }, event.text, " ", cite);
+      ? element("blockquote", { class: "claim" }, element("p", {}, words(event, "quote", { folded: true }), " ", cite))
+      : element("p", { class: "claim" }, words(event, "text"), " ", cite);
   }
 
   _source(event) {
-    const heading = element("p", { class: "source-title" }, link(event.url, event.title || event.source_id));
-    const where = [event.section, event.source_id].filter(Boolean).filter((part, n, all) => part !== event.title && all.indexOf(part) === n);
+    const heading = element("p", { class: "source-title" }, link(event.url, event.title ? words(event, "title") : event.source_id));
+    const where = [];
+    if (event.section && event.section !== event.title) where.push(words(event, "section"));
+    if (event.source_id && event.source_id !== event.title && event.source_id !== event.section) where.push(event.source_id);
     const card = element("li", { id: `source-${Number(event.number)}`, class: "source", tabindex: "-1" },
       element("span", { class: "number", "aria-hidden": "true" }, event.number),
-      element("div", { class: "source-body" }, heading, where.length ? element("p", { class: "faint" }, where.join(" · ")) : null));
+      element("div", { class: "source-body" }, heading, where.length ? element("p", { class: "faint" }, where[0], where.length > 1 ? " · " : "", where[1]) : null));
     this.cards.set(Number(event.number), card);
     this.sources.append(card);
     for (const quote of this.quotes.get(Number(event.number)) || []) this._place(card, quote);
@@ -87,11 +99,11 @@ export class Transcript {
   _hint(event) {
     return element("div", { class: "hint" },
       element("p", { class: "label" }, `Hint ${Number(event.level) + 1} of 4 · ${event.name} · ${event.assignment}/${event.task}`),
-      element("p", {}, event.text));
+      element("p", {}, words(event, "text")));
   }
 
   _refusal(event) {
-    return element("p", { class: `refusal ${event.kind === "service" || event.kind === "input" ? "error" : ""}` }, event.text);
+    return element("p", { class: `refusal ${event.kind === "service" || event.kind === "input" ? "error" : ""}` }, words(event, "text"));
   }
 
   _done(event) {
@@ -101,17 +113,17 @@ export class Transcript {
     return element("p", { class: "by" }, `${who}${dropped}${tokens}`);
   }
 
-  _quote(number, words, section) {
-    const known = this.quotes.get(Number(number)) || [];
-    const quote = { words, section };
-    if (known.some((other) => other.words === words)) return;
-    this.quotes.set(Number(number), [...known, quote]);
-    const card = this.cards.get(Number(number));
-    if (card) this._place(card, quote);
+  _quote(event) {
+    const number = Number(event.number);
+    const known = this.quotes.get(number) || [];
+    if (known.some((other) => folded(other.quote) === folded(event.quote))) return;
+    this.quotes.set(number, [...known, event]);
+    const card = this.cards.get(number);
+    if (card) this._place(card, event);
   }
 
-  _place(card, quote) {
-    card.querySelector(".source-body").append(element("blockquote", {}, quote.words));
+  _place(card, event) {
+    card.querySelector(".source-body").append(element("blockquote", {}, words(event, "quote", { folded: true })));
   }
 
   // Bring a source into view and into focus.
