@@ -9,6 +9,9 @@ One iteration, for C chains together:
 3. true x given everything; then weights, means and covariances of the components,
    from their conjugate conditionals.
 
+Where rows are many and their posterior nearly normal, most iterations are proposals of
+a whole new state instead (`gibbs_independent`), which cost less and forget at once.
+
 Kelly (2007, section 6) draws the true x and y before the line. Leaving them out of
 steps 1 and 2 samples the same posterior and moves much further in one iteration:
 what is integrated out of a step is drawn anew before anything depends on it.
@@ -22,6 +25,7 @@ import numpy as np
 from scipy import special
 
 from statml import console
+from statml.regression.errors_in_variables.gibbs_independent import Independent, Parts
 from statml.regression.errors_in_variables.gibbs_newton import (
     Collapsed,
     Layout,
@@ -29,7 +33,7 @@ from statml.regression.errors_in_variables.gibbs_newton import (
     metropolis,
     walk_of_scatter,
 )
-from statml.regression.errors_in_variables.kelly_model import Moments, Points, ldl
+from statml.regression.errors_in_variables.kelly_model import Moments, Points, blocks, ldl
 from statml.regression.errors_in_variables.kelly_prior import FullPrior
 
 Array = np.ndarray
@@ -45,6 +49,10 @@ WALKS = 0.2
 # From here on a row costs more than a step, Newton steps are mostly accepted, and the true
 # covariates (with what depends on them) are drawn in every third iteration only.
 MANY_ROWS = 2000
+# After warm-up: proposals of whole states in an iteration, and every how many iterations all is drawn as above.
+PROPOSALS, BETWEEN = 2, 10
+# Proposals of each chain on trial, and the share to be accepted for more to be made.
+TRIALS, WORTH = 20, 0.15
 
 
 @dataclass(frozen=True)
@@ -110,6 +118,11 @@ class State:
     covs: Array
     log_inverse_a: Array
 
+    @property
+    def parts(self) -> Parts:
+        """All but the scale 1/a."""
+        return self.params, self.sigma2, self.weights, self.centers, self.covs
+
 
 def sample(
     points: Points,
@@ -135,24 +148,52 @@ def sample(
     # The scatter of the start is that of y around a rough line.
     layout = Layout(start.params.shape[1], start.centers.shape[2], start.centers.shape[1], start.sigma2)
     every = 1 if points.z.shape[2] < MANY_ROWS else 3
-    kept: list[tuple[Array, ...]] = []
+    kept: list[Parts] = []
+    seen: list[Parts] = []
+    jumps: Independent | None = None
     total = warmup + draws * thin
     steps = range(total)
     rows = len(state.params) * points.z.shape[2]
     interrupted = False
     try:
         for step in console.progress(steps, "Kelly") if total * rows > LONG_RUN else steps:
-            state = iterate(
-                points, prior, layout, state, rng, settling=2 * step < warmup, thorough=step % every == 0
-            )
+            if step == warmup and every > 1:
+                jumps = whole_states(points, prior, layout, state, seen, rng)
+            if jumps and step % BETWEEN:
+                parts, _ = jumps.steps(state.parts, state.log_inverse_a, rng, PROPOSALS)
+                state = State(*parts, state.log_inverse_a)
+            else:
+                thorough = jumps is not None or step % every == 0
+                state = iterate(
+                    points, prior, layout, state, rng, settling=2 * step < warmup, thorough=thorough
+                )
+            if warmup <= 2 * step < 2 * warmup:
+                seen.append(state.parts)
             if step >= warmup and (step - warmup) % thin == thin - 1:
-                kept.append((state.params, state.sigma2, state.weights, state.centers, state.covs))
+                kept.append(state.parts)
     except KeyboardInterrupt:
         if len(kept) < ENOUGH_DRAWS:
             raise
         interrupted = True
     params, sigma2, weights, centers, covs = (np.stack(values, axis=1) for values in zip(*kept))
     return Draws(params, np.sqrt(sigma2), weights, centers, covs, interrupted)
+
+
+def whole_states(
+    points: Points,
+    prior: FullPrior,
+    layout: Layout,
+    state: State,
+    seen: list[Parts],
+    rng: np.random.Generator,
+) -> Independent | None:
+    """Proposals from the draws `seen`, if the chains share their rows and accept enough of them."""
+    if points.z.shape[1] > 1:
+        return None
+    jumps = Independent.of(points, prior, layout, seen)
+    if jumps is None or jumps.steps(state.parts, state.log_inverse_a, rng, TRIALS)[1] < WORTH:
+        return None
+    return jumps
 
 
 def iterate(
@@ -212,29 +253,39 @@ def proposals(layout: Layout, rows: Rows, rng: np.random.Generator) -> list[tupl
 def components(points: Points, layout: Layout, state: State, rng: np.random.Generator) -> tuple[Array, Array]:
     """The component of every row (C, n), and y (C, n) with the values behind upper limits drawn."""
     moments = Moments.of(state.params, state.sigma2, state.centers, state.covs, layout.intercept)
-    _, pivots, white = points.factored(moments)
-    log_joint = points.log_joint(state.weights, pivots, white)
+    chains, n = len(state.params), points.z.shape[2]
+    labels = np.zeros((chains, n), dtype=np.intp)
+    y = np.broadcast_to(points.z[-1], (chains, n)).copy()
+    for rows in blocks(n):
+        some = points.block(rows)
+        _, pivots, white = some.factored(moments)
+        labels[:, rows] = _labels(some.log_joint(state.weights, pivots, white), rng)
+        chain, row = np.nonzero(np.broadcast_to(some.upper, labels[:, rows].shape))
+        if not len(row):
+            continue
+        own = (chain, labels[chain, rows.start + row], row)
+        below, sd = white[-1][own], np.sqrt(pivots[-1][own])  # the limit minus the mean of y given x
+        log_uniform = np.log(rng.random(len(row)))
+        y[chain, rows.start + row] += (
+            sd * special.ndtri_exp(log_uniform + special.log_ndtr(below / sd)) - below
+        )
+    return labels, y
+
+
+def _labels(log_joint: Array, rng: np.random.Generator) -> Array:
+    """A component for every row, from log weight times density (C, K, n), which is overwritten."""
     chains, k, n = log_joint.shape
     labels = np.zeros((chains, n), dtype=np.intp)
-    if k > 1:
-        log_joint -= log_joint.max(axis=1, keepdims=True)
-        joint = np.exp(log_joint, out=log_joint)
-        for component in range(1, k):  # np.cumsum along this axis takes ten times longer
-            joint[:, component] += joint[:, component - 1]
-        threshold = rng.random((chains, n)) * joint[:, -1]
-        for component in range(k - 1):
-            labels += threshold > joint[:, component]
-    y = np.broadcast_to(points.z[-1], (chains, n))
-    limit = np.broadcast_to(points.upper, (chains, n))
-    if not np.any(limit):
-        return labels, y
-    chain, row = np.nonzero(limit)
-    own = (chain, labels[chain, row], row)
-    below, sd = white[-1][own], np.sqrt(pivots[-1][own])  # the limit minus the mean of y given x
-    log_uniform = np.log(rng.random(len(row)))
-    y = y.copy()
-    y[chain, row] += sd * special.ndtri_exp(log_uniform + special.log_ndtr(below / sd)) - below
-    return labels, y
+    if k == 1:
+        return labels
+    log_joint -= log_joint.max(axis=1, keepdims=True)
+    joint = np.exp(log_joint, out=log_joint)
+    for component in range(1, k):  # np.cumsum along this axis takes ten times longer
+        joint[:, component] += joint[:, component - 1]
+    threshold = rng.random((chains, n)) * joint[:, -1]
+    for component in range(k - 1):
+        labels += threshold > joint[:, component]
+    return labels
 
 
 def true_covariates(rows: Rows, moments: Moments, rng: np.random.Generator) -> Array:

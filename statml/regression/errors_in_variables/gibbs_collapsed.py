@@ -23,7 +23,7 @@ from functools import cache
 
 import numpy as np
 
-from statml.regression.errors_in_variables.kelly_model import Moments, Points, forward, ldl, product
+from statml.regression.errors_in_variables.kelly_model import Moments, Points, blocks, forward, ldl, product
 from statml.regression.errors_in_variables.kelly_prior import FullPrior
 
 Array = np.ndarray
@@ -63,8 +63,38 @@ class Rows:
         chains, k = values.shape
         return np.take(values, self.labels + (k * np.arange(chains))[:, None])
 
+    def sums(self, moments: Moments) -> tuple[tuple[Array, Array, Array], Array]:
+        """Sums of q, q q' - K and K over the rows of each component; the log density of all rows but for 2 pi."""
+        parts = []
+        for rows in blocks(self.labels.shape[1]):
+            some = self._block(rows)
+            q, K, log_density = some.inverse(moments)
+            parts.append((*_sums(q, K, some.belongs), log_density))
+        of_q, of_rest, of_K, log_density = (sum(values[1:], values[0]) for values in zip(*parts))
+        return (of_q, of_rest, of_K), log_density
+
+    def _block(self, rows: slice) -> Rows:
+        return Rows(
+            [values[:, rows] for values in self.z],
+            self.errors[..., rows],
+            self.labels[:, rows],
+            self.belongs[..., rows],
+        )
+
+    def log_density(self, moments: Moments) -> Array:
+        """Log density of all rows but for 2 pi, (C,)."""
+        parts = [
+            _log_density(*self._block(rows)._factored(moments)[1:]) for rows in blocks(self.labels.shape[1])
+        ]
+        return sum(parts[1:], parts[0])
+
     def inverse(self, moments: Moments) -> tuple[list[Array], list[list[Array]], Array]:
         """q (D arrays), K (lower triangle) and the log density but for 2 pi (C,) of the rows."""
+        lower, pivots, white, scaled = self._factored(moments)
+        return *_inverse(lower, pivots, scaled), _log_density(pivots, white, scaled)
+
+    def _factored(self, moments: Moments) -> tuple[list[list[Array]], list[Array], list[Array], list[Array]]:
+        """L, D, u = L^-1 (z - m) and D^-1 u of B_k + E = L D L'."""
         size = len(self.z)
         lower, pivots = ldl(
             [
@@ -73,11 +103,14 @@ class Rows:
             ]
         )
         white = forward(lower, [z - self.own(moments.mean[:, :, i]) for i, z in enumerate(self.z)])
-        scaled = [u / pivot for u, pivot in zip(white, pivots)]
-        log_density = -0.5 * np.log(product(pivots)).sum(axis=1)
-        for u, v in zip(white, scaled):
-            log_density -= 0.5 * np.einsum("cn,cn->c", u, v)
-        return *_inverse(lower, pivots, scaled), log_density
+        return lower, pivots, white, [u / pivot for u, pivot in zip(white, pivots)]
+
+
+def _log_density(pivots: list[Array], white: list[Array], scaled: list[Array]) -> Array:
+    total = -0.5 * np.log(product(pivots)).sum(axis=1)
+    for u, v in zip(white, scaled):
+        total -= 0.5 * np.einsum("cn,cn->c", u, v)
+    return total
 
 
 def _inverse(
@@ -191,12 +224,11 @@ class Collapsed:
         params, sigma2, centers, factor = layout.unpack(phi)
         covs = factor @ np.swapaxes(factor, 2, 3)
         moments = Moments.of(params, sigma2, centers, covs, layout.intercept)
-        q, K, log_density = self.rows.inverse(moments)
-        sums = _sums(q, K, self.rows.belongs)
+        sums, log_density = self.rows.sums(moments)
         mean_slopes, cov_slopes = _slopes(layout, params, phi[:, layout.p], centers, covs, factor)
         counts = self.rows.belongs.sum(axis=2)
         local, information = _score(mean_slopes, cov_slopes, *sums, counts)
-        of_mixture = _component_prior(layout, prior, centers, factor, self.inverse_a)
+        of_mixture = component_prior(layout, prior, centers, factor, self.inverse_a)
         s, each = layout.shared, layout.each
         local[..., s:] += of_mixture[1]
         information[..., s:, s:] += of_mixture[2]
@@ -297,7 +329,7 @@ def _score(
     return gradient, information
 
 
-def _component_prior(
+def component_prior(
     layout: Layout, prior: FullPrior, centers: Array, factor: Array, inverse_a: Array
 ) -> tuple[Array, Array, Array]:
     """Log prior of the components (C,), its gradient (C, K, each) and a positive curvature."""

@@ -151,7 +151,7 @@ def walk_of_scatter(
 
     def log_density(sigma2: Array) -> Array:
         moments = Moments.of(params, sigma2, centers, covs, layout.intercept)
-        return rows.inverse(moments)[2] + prior.log_scatter(0.5 * np.log(sigma2))
+        return rows.log_density(moments) + prior.log_scatter(0.5 * np.log(sigma2))
 
     ratio = log_density(proposed) - log_density(sigma2)
     return np.where(inside & (np.log(rng.random(chains)) < ratio), proposed, sigma2)
