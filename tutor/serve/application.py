@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
@@ -11,10 +12,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 
-from statml.errors import ServiceError
+from statml.errors import ServiceError, StatmlError
 from tutor.serve import instructor, student
 from tutor.serve.access import House
 from tutor.serve.rules import LOOPBACK, Rules
+
+_LOG = logging.getLogger("tutor.serve")
 
 
 def build(house: House, hosts: Collection[str] = LOOPBACK) -> FastAPI:
@@ -41,6 +44,7 @@ def build(house: House, hosts: Collection[str] = LOOPBACK) -> FastAPI:
     app.mount("/static", StaticFiles(directory=student.STATIC), name="static")
     app.add_exception_handler(RequestValidationError, _unreadable)
     app.add_exception_handler(ServiceError, _unavailable)
+    app.add_exception_handler(StatmlError, _set_up_wrongly)
     app.add_middleware(Rules, hosts=hosts, tls=house.tls)
     return app
 
@@ -53,3 +57,9 @@ async def _unreadable(request: Request, error: Exception) -> JSONResponse:
 async def _unavailable(request: Request, error: Exception) -> JSONResponse:
     """A file of ours that cannot be used now."""
     return JSONResponse({"detail": "the records cannot be used now; try again"}, 503)
+
+
+async def _set_up_wrongly(request: Request, error: Exception) -> JSONResponse:
+    """A file of the instructor's that cannot be read; which one stands in the log and not on the page."""
+    _LOG.error("%s", error)
+    return JSONResponse({"detail": "the server is set up wrongly; tell your instructor"}, 503)

@@ -11,6 +11,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
+from course.assignment import load
 from statml.errors import InputError
 from tutor.serve import export, homework
 from tutor.serve.access import (
@@ -150,7 +151,7 @@ def ai_use_exported(request: Request, assignment: str, kind: str, who: Instructo
         everything = [homework.used(store, row["student"], number) for row in rows]
     if kind == "json":
         return JSONResponse(everything, headers=headers)
-    card = homework.load(number).card
+    card = load(number).card
     return PlainTextResponse("\n".join(export.markdown(used, card) for used in everything), headers=headers)
 
 

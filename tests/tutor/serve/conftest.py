@@ -86,7 +86,7 @@ def school(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Class]:
             )
 
     house = House(
-        Logins(tmp_path / "logins.sqlite", clock), records, Desk(room, workers=1), "extractive", "none"
+        Logins(tmp_path / "logins.sqlite", clock), records, Desk(room, workers=2), "extractive", "none"
     )
     app = build(house)
     yield Class(house, clock, lambda: TestClient(app, base_url=HOST))

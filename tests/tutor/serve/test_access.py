@@ -206,7 +206,9 @@ def test_the_guard_stands_before_the_page(school) -> None:
     assert client.get("/api/log").json()[1]["refusals"] == ["assignment"]
 
 
-def test_the_guard_remembers_a_student_over_her_conversations_and_mixes_none(school, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_guard_remembers_a_student_over_her_conversations_and_mixes_none(
+    school, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen = []
     release = Guard.release
 

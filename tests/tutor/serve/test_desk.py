@@ -75,6 +75,29 @@ def test_waiting_has_an_end() -> None:
     asyncio.run(run())
 
 
+def test_a_question_is_stopped_while_it_is_answered_and_while_it_waits() -> None:
+    room = Gated()
+
+    async def run() -> None:
+        desk = Desk(opened(room), workers=1)
+        first, second = desk.ask(Question("a", 1, "one")), desk.ask(Question("b", 2, "two"))
+        events = first.events()
+        assert (await anext(events))["event"] == "piece"
+        assert desk.answering("a") == 1 and desk.answering("c") is None
+        assert not desk.stop("a", 7) and not desk.stop("c", 1)  # another's or another conversation
+        assert desk.stop("b", 2)  # nobody has taken it yet: it ends at once
+        assert [(e["event"], e["kind"]) async for e in second.events()] == [("refusal", "stopped")]
+        assert desk.stop("a", 1)
+        room.gate.set()
+        assert [e async for e in events] == []
+        again = desk.ask(Question("b", 2, "again"))  # the one taken back is not answered before it
+        assert [e.get("text") async for e in again.events()] == ["again", None]
+        assert desk.answering("a") is None
+        desk.close()
+
+    asyncio.run(run())
+
+
 def test_a_turn_ends_though_the_page_was_closed() -> None:
     room = Gated()
 

@@ -61,9 +61,21 @@ def hostile(payload: str) -> list[dict]:
     ]  # fmt: skip
 
 
+COURSE = {
+    "number": "05", "title": "Temperatures", "due": "2026-12-01", "days": 7, "over": False, "rungs": 4,
+    "tasks": [{"name": "posterior", "what": "posterior(Phi, y)"}, {"name": "q1", "what": "Why?"}],
+}  # fmt: skip
+REFLECTION = {
+    "purpose": "", "what_accepted": "", "what_rejected": "", "how_verified": "", "effect_on_answer": "",
+    "confidence": None, "changed_at": "", "missing": ["purpose"],
+}  # fmt: skip
+
+
 def replies(told: list[dict], title: str = "earlier") -> dict:
     return {
-        "GET /api/me": [200, {"student": "s1", "csrf": "the token", "provider": "extractive", "model": ""}],
+        "GET /api/me": [200, {"student": "s1", "csrf": "the token", "provider": "extractive", "model": "",
+                              "answering": None}],
+        "GET /api/assignments": [200, [COURSE]],
         "GET /api/conversations": [200, [{"id": 7, "at": "2026-11-24T12:00:00+00:00", "title": title}]],
         "POST /api/conversations": [201, {"id": 8}],
         "POST /api/conversations/8/say": [200, "".join(json.dumps(event) + "\n" for event in told)],
@@ -87,7 +99,7 @@ def test_a_question_is_asked_with_the_token_and_its_answer_shown_beside_its_sour
     ]  # fmt: skip
     done = run({"script": "app.js", "replies": replies(told), "steps": ASK})
     said = [a for a in done["asked"] if a["path"].endswith("/say")]
-    assert [json.loads(a["body"]) for a in said] == [{"text": "Why?"}]
+    assert [json.loads(a["body"]) for a in said] == [{"text": "Why?", "assignment": ""}]
     changes = [a for a in done["asked"] if a["method"] == "POST"]
     assert all(a["headers"]["X-CSRF-Token"] == "the token" for a in changes)
     shown = done["shown"]
@@ -131,7 +143,8 @@ def test_a_refusal_of_the_server_is_shown_and_the_question_kept() -> None:
     known = replies([])
     known["POST /api/conversations/8/say"] = [429, {"detail": "too many questions are waiting"}]
     shown = run({"script": "app.js", "replies": known, "steps": ASK})["shown"]
-    assert "too many questions are waiting" in shown["turns"]["text"]
+    assert "Too many questions are waiting." in shown["note"]["text"] and not shown["note"]["hidden"]
+    assert shown["turns"]["text"] == ""  # it was not asked
     assert shown["question"]["value"] == "Why?"
 
 
@@ -139,9 +152,93 @@ def test_the_instructor_makes_a_link_and_reads() -> None:
     known = {
         "GET /api/instructor/me": [200, {"csrf": "t"}],
         "GET /api/instructor/students": [200, [{"student": "s1", "conversations": 1, "questions": 2, "last": ""}]],
+        "GET /api/instructor/homework": [200, [COURSE]],
+        "GET /api/instructor/homework/05": [200, [{"student": "s1", "questions": 3, "hints": 2, "refusals": 1, "tokens": 0,
+                                                   "last": "", "reflected": True, "missing": ["confidence"]}]],
         "POST /api/instructor/links": [201, {"student": "s1", "link": "http://127.0.0.1/login/abc", "minutes": 15}],
     }  # fmt: skip
     steps = [{"id": "student", "event": "none", "value": "s1"}, {"id": "link", "event": "submit"}]
     done = run({"script": "instructor.js", "replies": known, "steps": steps}, "instructor.html")
     assert "http://127.0.0.1/login/abc" in done["shown"]["made"]["text"]
     assert "s1" in done["shown"]["class"]["text"]
+    assert "5 of 6 answers" in done["shown"]["use"]["text"] and "in 7 days" in done["shown"]["due"]["text"]
+    links = [e["attributes"]["href"] for e in elements(done["shown"]["use"]) if e["tag"] == "a"]
+    assert links == [f"/api/instructor/homework/05/export.{kind}" for kind in ("csv", "json", "md")]
+
+
+CHOOSE = {"id": "assignment", "event": "change", "value": "05"}
+
+
+def test_a_homework_is_chosen_and_the_next_hint_asked_for_by_a_button() -> None:
+    hint = {"event": "hint", "assignment": "05", "task": "posterior", "level": 0, "name": "question",
+            "text": "Which?", "source": "", "section": ""}  # fmt: skip
+    steps = [CHOOSE, {"id": "hint", "event": "click"}]
+    done = run({"script": "app.js", "replies": replies([hint]), "steps": steps})
+    (said,) = [json.loads(a["body"]) for a in done["asked"] if a["path"].endswith("/say")]
+    assert said == {"text": "/hint posterior", "assignment": "05"}
+    assert done["shown"]["hint"]["text"] == "Next hint (1 of 4 had)"
+    assert "due in 7 days" in done["shown"]["due"]["text"]
+    before = run({"script": "app.js", "replies": replies([]), "steps": []})["shown"]
+    assert before["hint"]["hidden"] and before["due"]["hidden"]
+
+
+def test_a_due_date_that_has_passed_is_said() -> None:
+    known = replies([])
+    known["GET /api/assignments"] = [200, [{**COURSE, "due": "2026-11-01", "days": -23, "over": True}]]
+    shown = run({"script": "app.js", "replies": known, "steps": [CHOOSE]})["shown"]
+    assert "was due on" in shown["due"]["text"] and "its solution may be spoken of" in shown["due"]["text"]
+
+
+def test_a_reflection_is_written_kept_and_exported() -> None:
+    used = {"student": "s1", "assignment": "05", "questions": [], "reflection": REFLECTION, "ai_use": []}
+    known = replies([]) | {
+        "GET /api/homework/05": [200, used],
+        "POST /api/homework/05": [200, {**REFLECTION, "purpose": "to see", "changed_at": "2026-11-24T12:00:00+00:00"}],
+    }  # fmt: skip
+    steps = [
+        CHOOSE,
+        {"id": "tab-log", "event": "click"},
+        {"id": "purpose", "event": "none", "value": "to see"},
+        {"id": "confidence", "event": "none", "value": "0.7"},
+        {"id": "reflection", "event": "submit"},
+    ]
+    done = run({"script": "app.js", "replies": known, "steps": steps})
+    (kept,) = [
+        json.loads(a["body"]) for a in done["asked"] if a["method"] == "POST" and "homework" in a["path"]
+    ]
+    assert kept["purpose"] == "to see" and kept["confidence"] == 0.7 and kept["how_verified"] == ""
+    assert done["shown"]["reflection-state"]["text"].startswith("Saved")
+    links = [e["attributes"]["href"] for e in elements(done["shown"]["log-files"]) if e["tag"] == "a"]
+    assert links == ["/api/homework/05/export.md", "/api/homework/05/export.json"]
+
+
+def test_a_session_that_ended_leaves_the_page_and_the_question_where_they_are() -> None:
+    known = replies([])
+    known["POST /api/conversations/8/say"] = [401, {"detail": "log in"}]
+    shown = run({"script": "app.js", "replies": known, "steps": ASK})["shown"]  # a reload would fail
+    assert "Your session has ended" in shown["note"]["text"] and shown["question"]["value"] == "Why?"
+
+
+def test_formulas_are_built_from_the_lists_alone() -> None:
+    good = ["mrow", {}, ["msub", {}, ["mi", {}, "M"], ["mn", {}, "1"]], ["mo", {"stretchy": "false"}, "<"]]
+    bad = [
+        ["script", {}, "window.pwned=1"],
+        ["mrow", {"href": "javascript:window.pwned=1"}, ["mi", {}, "x"]],
+        ["mrow", {"onclick": "window.pwned=1"}, ["mi", {}, "x"]],
+        ["mspace", {"width": "9999em"}],
+        ["mrow", {}, ["mrow", {}, ["img", {"src": "x"}]]],
+        "text",
+        ["mi", {}, {"tag": "script"}],
+    ]
+    told = [
+        {"event": "claim", "text": f"${n}$", "quote": f"${n}$", "source_id": "a", "section": "", "number": 1,
+         "shown": {"quote": ["see ", {"tex": f"tex{n}", "block": False, "math": tree}], "text": []}}
+        for n, tree in enumerate([good, *bad])
+    ]  # fmt: skip
+    shown = run({"script": "app.js", "replies": replies(told), "steps": ASK})["shown"]
+    made = list(elements(shown["turns"]))
+    math = [e for e in made if e["space"] == "http://www.w3.org/1998/Math/MathML"]
+    assert [e["tag"] for e in math] == ["math", "mrow", "msub", "mi", "mn", "mo"]
+    assert {e["tag"] for e in made if e not in math} <= OURS
+    assert not any(name in ("href", "onclick", "src") for e in made for name in e["attributes"])
+    assert all(f"$tex{n}$" in shown["turns"]["text"] for n in range(1, len(bad) + 1))

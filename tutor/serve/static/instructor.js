@@ -72,7 +72,9 @@ async function revoke(student) {
 async function choices() {
   homework = await fetched("/api/instructor/homework");
   $("homework").replaceChildren(...homework.map((each) => element("option", { value: each.number }, `${each.number} ${each.title}`)));
-  if (homework.length) await use();
+  if (!homework.length) return;
+  $("homework").value = homework[0].number;
+  await use();
 }
 
 async function list() {
