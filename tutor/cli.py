@@ -14,6 +14,7 @@ from tutor.grading import command as grading
 from tutor.guard import command as guard
 from tutor.library import library_command as library
 from tutor.providers import command as model
+from tutor.providers import provider_command as provider
 from tutor.serve import command as serve
 
 
@@ -29,7 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('statml')}")
     verbs = parser.add_subparsers(metavar="VERB")
-    for part in (ask, library, chat, serve, grading, guard, demo, model):
+    for part in (ask, library, chat, serve, grading, guard, demo, model, provider):
         part.add_parser(verbs)
     return parser
 

@@ -112,7 +112,7 @@ class LocalProvider:
         self._process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "tutor.providers.local_server"),
-                *(str(self._weights), str(self._threads), str(context)),
+                *(str(self._weights), self.model, str(self._threads), str(context)),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""Serve a model's weights on loopback: ``python -m tutor.providers.local_server WEIGHTS THREADS CONTEXT``.
+"""Serve a model's weights on loopback: ``... local_server WEIGHTS NAME THREADS CONTEXT``.
 
 A process of its own, so that its memory goes with it. The key comes in the
 environment, the address goes out on stdout, and when stdin closes (because the
@@ -15,9 +15,10 @@ def main() -> None:
     """Serve until stdin closes."""
     import xllamacpp
 
-    weights, threads, context = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    weights, name, threads, context = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     params = xllamacpp.CommonParams()
     params.model.path = weights
+    params.model_alias = {name}
     params.hostnames = ["127.0.0.1"]
     params.port = 0
     params.n_ctx = context

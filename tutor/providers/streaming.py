@@ -52,7 +52,6 @@ def listen(
     ServiceError
         Unreachable, too slow, refused, or the stream broke off.
     """
-    import httpx
     import openai
 
     heard = Heard(endpoint.model)
@@ -64,11 +63,11 @@ def listen(
             for piece in stream:
                 if new := heard.take(piece):
                     yield new
-    except (openai.APITimeoutError, httpx.TimeoutException) as error:
+    except openai.APITimeoutError as error:
         raise endpoint.faults.broke_off(error) if heard.text else endpoint.faults.silent() from None
     except openai.APIConnectionError as error:
         raise endpoint.faults.broke_off(error) if heard.text else endpoint.faults.unreachable(error) from None
-    except (openai.OpenAIError, httpx.HTTPError, ValueError) as error:
+    except (openai.OpenAIError, ValueError) as error:
         if heard.text:
             raise endpoint.faults.broke_off(error) from None
         return None  # what came was no stream

@@ -1,11 +1,11 @@
-"""A Chat Completions server on loopback whose every answer a test writes down."""
+"""A Chat Completions server on loopback whose every answer a test writes down, or that lacks what it names."""
 
 from __future__ import annotations
 
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -58,18 +58,45 @@ class FakeServer:
     headers: list[dict[str, str]] = field(default_factory=list)
 
 
+def streamed(text: str, *, pieces: int = 10, finish: bool = True, broken: bool = False) -> Answer:
+    """A stream of server-sent events with `text` in pieces of so many characters."""
+    chunks: list[dict[str, Any]] = [
+        {"delta": {"content": text[i : i + pieces]}, "finish_reason": None}
+        for i in range(0, len(text), pieces)
+    ]
+    if finish:
+        chunks.append({"delta": {}, "finish_reason": "stop"})
+    head = {"id": "c", "object": "chat.completion.chunk", "created": 0, "model": "fake-1"}
+    lines = [{**head, "choices": [{"index": 0, **chunk}]} for chunk in chunks]
+    usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+    lines.append({**head, "choices": [], "usage": usage})
+    body = "".join(f"data: {json.dumps(line)}\n\n" for line in lines).encode()
+    return Answer(raw=body, promised_length=len(body) + 500 if broken else None)
+
+
+Rule = Callable[[str, dict[str, Any]], Answer]
+
+
 @contextmanager
-def serve(*answers: Answer | dict[str, Any]) -> Iterator[FakeServer]:
-    """Serve the answers in turn; the last one again and again."""
+def serve(*answers: Answer | dict[str, Any], rule: Rule | None = None) -> Iterator[FakeServer]:
+    """Serve the answers in turn, the last one again and again; or what a rule says of path and body."""
     listed = [a if isinstance(a, Answer) else Answer(a) for a in answers]
     state = FakeServer("", listed)
 
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.answer({})
+
         def do_POST(self) -> None:
-            length = int(self.headers.get("Content-Length", 0))
-            state.requests.append(json.loads(self.rfile.read(length)))
+            self.answer(json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0)))))
+
+        def answer(self, body: dict[str, Any]) -> None:
+            state.requests.append(body)
             state.headers.append({k.lower(): v for k, v in self.headers.items()})
-            answer = state.answers.pop(0) if len(state.answers) > 1 else state.answers[0]
+            if rule is not None:
+                answer = rule(self.path, body)
+            else:
+                answer = state.answers.pop(0) if len(state.answers) > 1 else state.answers[0]
             time.sleep(answer.delay)
             data = answer.raw if answer.raw is not None else json.dumps(answer.body).encode()
             try:
