@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -72,6 +73,21 @@ HINT = [
 ]  # fmt: skip
 
 
+FORMULAS = [
+    claim(r"The mean is $\boldsymbol{\mu}_n = \boldsymbol{\Sigma}_n \mathbf{X}^\top \mathbf{C}^{-1} \mathbf{y}$, for a "
+          r"prior of $\unknown{zero}$.", 1, "docs/chapters/05.md"),
+    source(1, "docs/chapters/05.md", r"Bayesian regression of $T_{\rm eff}$", "The posterior"),
+    claim(r"$$\log p(\mathbf{y}) = -\frac{1}{2} \mathbf{r}^\top \mathbf{C}^{-1} \mathbf{r} - \frac{1}{2} \log\det \mathbf{C} "
+          r"- \frac{n}{2} \log 2\pi + \sum_{i=1}^{n} \frac{(y_i - \hat y_i)^2}{\sigma_i^2 + \sigma_0^2}$$", 1, "docs/chapters/05.md"),
+    DONE,
+]  # fmt: skip
+STOPPED = {
+    "event": "refusal",
+    "kind": "stopped",
+    "text": "You stopped this answer; what was said before is kept.",
+}
+
+
 def hostile(payload: str) -> list[dict[str, Any]]:
     return [
         claim(payload, 1, payload, payload),
@@ -89,20 +105,47 @@ def hostile(payload: str) -> list[dict[str, Any]]:
 class Stage:
     """Says what the test wants said, and keeps it as a conversation does."""
 
+    #: Opened by a test to let the rest of a slow answer through.
+    gate = threading.Event()
+
     def __init__(self, store: Transcripts) -> None:
         self._store = store
 
     def say(self, question: Question) -> Iterator[dict[str, Any]]:
         conversation, text = question.conversation, question.text
         self._store.add(conversation, "student", {"text": text})
-        told = {"Why do stars spin down?": ANSWER, "Give me the solution of assignment 05": HINT}
-        for event in told.get(text) or hostile(text):
+        told = {
+            "Why do stars spin down?": ANSWER,
+            "Give me the solution of assignment 05": HINT,
+            "slow": FORMULAS,
+        }
+        for number, event in enumerate(told.get(text) or hostile(text)):
+            while text == "slow" and number == 2 and not (self.gate.wait(0.02) or question.stopped.is_set()):
+                pass
+            if question.stopped.is_set():
+                event = STOPPED
             self._store.add(conversation, event["event"], event)
             yield event
+            if event is STOPPED:
+                return
+
+
+@dataclass
+class Site:
+    """A running page."""
+
+    url: str
+    logins: Logins
+    server: uvicorn.Server
+
+    def cut(self) -> None:
+        """Break every connection off, as a train does that enters a tunnel."""
+        for connection in list(self.server.server_state.connections):
+            connection.loop.call_soon_threadsafe(connection.transport.abort)  # type: ignore[union-attr]
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Logins]]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("serve")
 
     @contextmanager
@@ -116,7 +159,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Logins
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, http="h11", ws="none"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
-    yield f"http://127.0.0.1:{listening.getsockname()[1]}", logins
+    yield Site(f"http://127.0.0.1:{listening.getsockname()[1]}", logins, server)
     server.should_exit = True
     thread.join(10)
     listening.close()
@@ -128,33 +171,47 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield opened
 
 
-def entered(browser: Any, site: tuple[str, Logins], student: str) -> Any:
+def entered(browser: Any, site: Site, student: str) -> Any:
     """A tab in which a student has pressed the button behind her link."""
-    url, logins = site
     tab = browser.tab()
     tab.size(1280, 820)
+    enter(tab, site, student)
+    return tab
+
+
+def enter(tab: Any, site: Site, student: str) -> None:
+    """Open a new link of a student and press its button."""
+    url, logins = site.url, site.logins
     tab.send("Page.navigate", url=f"{url}/login/{logins.link(student)}")
-    tab.wait("document.forms.length")
+    tab.wait("document.querySelector('.card form')")
     if student == "look":
         tab.picture(PICTURES / "login.png")
     tab.run("document.forms[0].requestSubmit()")
     tab.wait("document.body && document.body.dataset.ready")
-    return tab
+
+
+def online(tab: Any, on: bool) -> None:
+    """Whether new requests of a tab reach anybody."""
+    free = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    tab.send("Network.emulateNetworkConditions", offline=not on, **free)
 
 
 def asked(tab: Any, text: str) -> None:
-    """Type a question, press Enter, and wait for the end of the answer."""
+    """Ask, and wait for the end of the answer."""
     before = tab.run("document.querySelectorAll('.by').length")
+    press(tab, text)
+    tab.wait(f"document.querySelectorAll('.by').length > {before} && !document.getElementById('send').hidden")
+
+
+def press(tab: Any, text: str) -> None:
+    """Type a question and press Enter."""
     tab.run(f"document.getElementById('question').value = {json.dumps(text)}")
     tab.run("document.getElementById('question').focus()")
     for kind in ("keyDown", "keyUp"):
         tab.send("Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", windowsVirtualKeyCode=13)
-    tab.wait(
-        f"document.querySelectorAll('.by').length > {before} && !document.getElementById('send').disabled"
-    )
 
 
-def test_a_conversation_as_a_student_has_it(browser: Any, site: tuple[str, Logins]) -> None:
+def test_a_conversation_as_a_student_has_it(browser: Any, site: Site) -> None:
     tab = entered(browser, site, "look")
     tab.picture(PICTURES / "welcome.png")
     asked(tab, "Why do stars spin down?")
@@ -180,8 +237,71 @@ def test_a_conversation_as_a_student_has_it(browser: Any, site: tuple[str, Login
     tab.close()
 
 
-def test_the_instructor_sees_the_class(browser: Any, site: tuple[str, Logins]) -> None:
-    url, logins = site
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    """Closed until the test opens it; nobody is left waiting behind it."""
+    Stage.gate.clear()
+    yield Stage.gate
+    Stage.gate.set()
+
+
+def test_an_answer_streams_outlives_its_connection_and_is_stopped(
+    browser: Any, site: Site, gate: threading.Event
+) -> None:
+    url, logins = site.url, site.logins
+    tab = entered(browser, site, "slow")
+    press(tab, "slow")
+    tab.wait("document.querySelectorAll('.claim').length == 1 && !document.getElementById('stop').hidden")
+    assert tab.run("document.querySelectorAll('.waiting').length") == 1  # the rest is still to come
+    tab.picture(PICTURES / "streaming.png")
+    other = browser.tab()  # the same student opens the page once more: she sees what was said so far
+    other.send("Page.navigate", url=url)
+    other.wait(
+        "document.querySelectorAll('.claim').length == 1 && document.getElementById('note').textContent"
+    )
+    online(tab, False)
+    site.cut()
+    gate.set()
+    other.wait("document.querySelectorAll('.by').length == 1 && document.getElementById('note').hidden")
+    tab.wait("document.getElementById('note').textContent.includes('connection is lost')")
+    tab.picture(PICTURES / "lost.png")
+    online(tab, True)
+    tab.wait("document.querySelectorAll('.by').length == 1 && document.getElementById('note').hidden")
+    for each in (tab, other):
+        assert each.run("document.querySelectorAll('.claim').length") == 2
+        assert each.run("document.querySelectorAll('#turns math').length") == 2
+        assert each.run("document.querySelector('#turns').textContent.includes('$\\\\unknown{zero}$')")
+    for name, size in {"wide": (1280, 820), "phone": (390, 844)}.items():
+        tab.size(*size)
+        tab.picture(PICTURES / f"formulas_{name}.png")
+        assert tab.run("document.documentElement.scrollWidth") <= size[0]
+    tab.size(1280, 820)
+    gate.clear()
+    press(tab, "slow")
+    tab.wait("document.querySelectorAll('.claim').length == 3")
+    tab.run("document.getElementById('stop').click()")
+    tab.wait("!document.getElementById('send').hidden")
+    assert "You stopped this answer" in tab.run(
+        "document.querySelector('#turns article:last-child').textContent"
+    )
+    logins.revoke("slow")
+    press(tab, "and then?")
+    tab.wait("document.getElementById('note').textContent.includes('session has ended')")
+    assert tab.run("document.getElementById('question').value") == "and then?"
+    tab.picture(PICTURES / "session_ended.png")
+    enter(other, site, "slow")  # a new link in the same browser
+    tab.run("document.querySelector('#note button').click()")
+    tab.wait("document.getElementById('note').hidden")
+    tab.run("document.getElementById('ask').requestSubmit()")
+    tab.wait(
+        "document.getElementById('question').value == '' && document.querySelectorAll('.by').length == 2"
+    )
+    other.close()
+    tab.close()
+
+
+def test_the_instructor_sees_the_class(browser: Any, site: Site) -> None:
+    url, logins = site.url, site.logins
     tab = browser.tab()
     tab.size(1280, 820)
     tab.send("Page.navigate", url=f"{url}/instructor")
@@ -204,17 +324,21 @@ def test_the_attacks_would_work_on_a_page_that_parsed_them(browser: Any, payload
 
 
 def test_twenty_attacks_in_questions_and_sources_do_nothing(
-    browser: Any, site: tuple[str, Logins], payloads: list[str]
+    browser: Any, site: Site, payloads: list[str]
 ) -> None:
     assert len(payloads) == 20
     tab = entered(browser, site, "attacked")
     for payload in payloads:
         asked(tab, payload)
-    check_untouched(tab, site[0], payloads)
+    check_untouched(tab, site.url, payloads)
     tab.picture(PICTURES / "attacks.png")
     # again as kept: the list of conversations, the transcript, the log, links that are pressed
+    tab.run("(window.before = true, 0)")
     tab.send("Page.reload")
-    tab.wait("document.body && document.body.dataset.ready && document.querySelectorAll('option').length > 1")
+    tab.wait(
+        "!window.before && document.body && document.body.dataset.ready "
+        "&& document.querySelectorAll('#conversations option').length > 1"
+    )
     tab.run(
         "{ const s = document.getElementById('conversations'); s.value = s.options[1].value; s.dispatchEvent(new Event('change')); }"
     )
@@ -222,7 +346,7 @@ def test_twenty_attacks_in_questions_and_sources_do_nothing(
     tab.run("for (const b of document.querySelectorAll('#turns button, #sources a')) b.click()")
     tab.run("document.getElementById('tab-log').click()")
     tab.wait("document.querySelectorAll('#log tbody tr').length == 20")
-    check_untouched(tab, site[0], payloads)
+    check_untouched(tab, site.url, payloads)
     tab.close()
 
 
