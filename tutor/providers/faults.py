@@ -90,13 +90,15 @@ class Faults:
         )
 
     def wrong_shape(self, problem: str, usage: Usage, *, cut: bool) -> UnusableReplyError:
-        """The model did not keep to the asked shape, not even in the second try."""
-        why = " (it was cut off: allow more tokens)" if cut else ""
-        return UnusableReplyError(
-            f"the model {self._model} at {self._shown} did not return JSON of the asked shape, "
-            f"not even when asked to repair it{why}: {problem}; choose another model with --model",
-            usage,
+        """The model did not keep to the asked shape, not even in the second try, or did not come to an end."""
+        how = (
+            f"did not return JSON of the asked shape in the tokens it had ({problem}); it may have repeated "
+            "itself: choose another model with --model, or allow more tokens"
+            if cut
+            else "did not return JSON of the asked shape, not even when asked to repair it: "
+            f"{problem}; choose another model with --model"
         )
+        return UnusableReplyError(f"the model {self._model} at {self._shown} {how}", usage)
 
     def clean(self, text: str) -> str:
         """One short line of somebody else's text, without the key or any address's credentials."""

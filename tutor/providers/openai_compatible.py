@@ -16,7 +16,7 @@ from tutor.providers.base import Choice, Message, Reply, Schema, Usage, render
 from tutor.providers.capabilities import Capabilities
 from tutor.providers.endpoint import Endpoint
 from tutor.providers.streaming import listen
-from tutor.providers.structured import NoJsonError, ShapeError, asked_again, parse
+from tutor.providers.structured import NoJsonError, ShapeError, asked_again, finished_part, parse
 
 
 class OpenAICompatibleProvider:
@@ -179,11 +179,16 @@ class OpenAICompatibleProvider:
         options: Mapping[str, Any],
         notes: list[str],
     ) -> tuple[Choice, Usage]:
-        """The choice with its value, after one repair if need be, and what that took."""
+        """The choice with its value, after one repair if need be, and what that took.
+
+        A reply that was cut off is not asked for again, since it would be cut off again.
+        """
         try:
             return replace(choice, parsed=parse(choice.text, schema)), Usage()
         except ShapeError as error:
             problem = str(error)
+            if choice.finish == "length":
+                return _finished(choice, schema, notes), Usage()
             unheld = isinstance(error, NoJsonError) and bool(choice.text)
         asked_as = self.endpoint.known.format
         repair = asked_again(turns, choice.text, problem, schema)
@@ -199,6 +204,15 @@ class OpenAICompatibleProvider:
             return replace(second, problem=str(error)), spent
         notes.append("the first reply was not of the asked shape and was repaired")
         return repaired, spent
+
+
+def _finished(choice: Choice, schema: Schema, notes: list[str]) -> Choice:
+    try:
+        finished = replace(choice, parsed=finished_part(choice.text, schema))
+    except ShapeError as error:
+        return replace(choice, problem=str(error))
+    notes.append("the reply was cut off; what was finished in it is used")
+    return finished
 
 
 def _turns(messages: Sequence[Message]) -> list[dict[str, str]]:

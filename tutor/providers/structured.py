@@ -4,7 +4,8 @@ A server is asked by `json_schema`, by `json_object` with the schema in words, o
 in words alone (`asked`); a reply of another shape once more (`asked_again`).
 Small models wrap JSON in a code fence or a sentence, cut it off, or bend its
 shape. `parse` takes the wrapping away and judges the rest by the schema; it
-never mends content.
+never mends content. Of a reply that was cut off, `finished_part` takes the list
+entries that were finished.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from tutor.providers.base import Schema
 
 #: Braces tried as the beginning of the JSON; a text of nothing but braces must not cost its square.
 MOST_STARTS = 20
+_CLOSING = {"{": "}", "[": "]"}
+#: A string, the last one perhaps unfinished, or a bracket outside of strings.
+_TOKEN = re.compile(r'"(?:\\.|[^"\\])*(?:"|\\?\Z)|[{}\[\]]', re.DOTALL)
 
 
 class ShapeError(ValueError):
@@ -94,6 +98,37 @@ def parse(text: str, schema: Schema) -> Any:
     if problem:
         raise ShapeError(problem)
     return value
+
+
+def finished_part(text: str, schema: Schema) -> Any:
+    """Read a text that was cut off, without the entry of a list that it breaks off in.
+
+    Raises
+    ------
+    ShapeError
+        No entry was finished, or what is left does not fit `schema`.
+
+    Examples
+    --------
+    >>> finished_part('{"claims": [{"text": "A."}, {"text": "B', {"type": "object"})
+    {'claims': [{'text': 'A.'}]}
+    """
+    whole, end = -1, ""
+    still_open: list[str] = []
+    start = max(text.find("{"), 0)
+    for token in _TOKEN.finditer(text, start):
+        letter = token.group()
+        if letter in _CLOSING:
+            still_open.append(_CLOSING[letter])
+        elif letter in ("}", "]"):
+            if not still_open or still_open.pop() != letter:
+                break
+            # an entry of the outermost list: one of a list within might belong to an unfinished entry
+            if still_open[-1:] == ["]"] and still_open.index("]") == len(still_open) - 1:
+                whole, end = token.end(), "".join(reversed(still_open))
+    if whole < 0:
+        raise ShapeError("it was cut off before anything in it was finished")
+    return parse(text[start:whole] + end, schema)
 
 
 def shape_problem(value: Any, schema: Schema) -> str:

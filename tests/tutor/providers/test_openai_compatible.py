@@ -11,6 +11,7 @@ import pytest
 
 from statml.errors import ServiceError
 from tutor.providers import Message, Source
+from tutor.providers.faults import UnusableReplyError
 from tutor.providers.openai_compatible import OpenAICompatibleProvider
 
 SCHEMA = {
@@ -93,12 +94,22 @@ def test_a_shape_that_stays_bad_is_one_sentence(fake: ModuleType) -> None:
     assert "asked shape" in one_sentence(error, server.url) and "$.level" in str(error.value)
 
 
-def test_a_reply_cut_off_says_so(fake: ModuleType) -> None:
+def test_a_reply_cut_off_says_so_and_is_not_asked_for_again(fake: ModuleType) -> None:
     with (
         fake.serve(fake.completion('{"level": ', finish="length")) as server,
-        pytest.raises(ServiceError, match="allow more tokens"),
+        pytest.raises(UnusableReplyError, match="allow more tokens") as error,
     ):
         provider(server.url).chat(HELLO, schema=SCHEMA)
+    assert len(server.requests) == 1 and error.value.usage.prompt_tokens == 7
+
+
+def test_of_a_list_cut_off_the_finished_entries_are_kept(fake: ModuleType) -> None:
+    schema = {"type": "object", "properties": {"marks": {"type": "array", "items": SCHEMA}}}
+    cut = '{"marks": [{"level": 1}, {"level": 2}, {"lev'
+    with fake.serve(fake.completion(cut, finish="length")) as server:
+        reply = provider(server.url).chat(HELLO, schema=schema)
+    assert reply.parsed == {"marks": [{"level": 1}, {"level": 2}]} and reply.finish == "length"
+    assert reply.notes == ("the reply was cut off; what was finished in it is used",)
 
 
 def test_samples_from_a_server_that_ignores_n(fake: ModuleType) -> None:

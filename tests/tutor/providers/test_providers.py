@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from statml.errors import InputError, ServiceError
 from tutor.providers import CallRecord, LoggedProvider, Message, Source, open_provider, render
 from tutor.providers.extractive import MOST_SENTENCES, ExtractiveProvider, select
 from tutor.providers.scripted import ScriptedProvider
-from tutor.providers.structured import ShapeError, parse
+from tutor.providers.structured import ShapeError, finished_part, parse
 from tutor.settings import Settings
 
 TEXT = (
@@ -91,7 +92,18 @@ def test_json_is_found_in_its_wrapping(text: str) -> None:
     assert parse(text, {"type": "object", "required": ["a"]}) == {"a": 1}
 
 
-@pytest.mark.parametrize("text", ["", "no", '{"a": ', "[" * 100_000, '{"a": Infinity}'])
+def test_an_unfinished_entry_is_never_taken_for_a_finished_one() -> None:
+    value = {"claims": [{"t": 'a "quoted" \\ brace } ] [', "q": [1, [2]]}, {"t": "b\\", "q": [[1], [2]]}]}
+    text = json.dumps(value)
+    for length in range(len(text)):
+        try:
+            kept = finished_part(text[:length], {"type": "object"})
+        except ShapeError:
+            continue
+        assert kept["claims"] and kept["claims"] == value["claims"][: len(kept["claims"])]
+
+
+@pytest.mark.parametrize("text", ["", "no", '{"a":  "[" * 100_000, '{"a": Infinity}'])
 def test_what_is_no_json_is_refused(text: str) -> None:
     with pytest.raises(ShapeError):
         parse(text, {"type": "object", "required": ["a"]})
