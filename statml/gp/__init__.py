@@ -9,6 +9,7 @@ from statml.errors import MissingExtraError
 if find_spec("torch") is None:
     raise MissingExtraError("statml.gp needs torch: pip install 'statml[neural]'")
 
+from statml.gp.averaged import AveragedGP
 from statml.gp.classifier import GaussianProcessClassifier
 from statml.gp.kernels import (
     DRW,
@@ -34,6 +35,7 @@ __all__ = [
     "DRW",
     "RBF",
     "SHO",
+    "AveragedGP",
     "Constant",
     "GaussianProcessClassifier",
     "GaussianProcessRegressor",
