@@ -104,7 +104,11 @@ def test_a_reply_cut_off_says_so_and_is_not_asked_for_again(fake: ModuleType) ->
 
 
 def test_of_a_list_cut_off_the_finished_entries_are_kept(fake: ModuleType) -> None:
-    schema = {"type": "object", "properties": {"marks": {"type": "array", "items": SCHEMA}}}
+    schema = {
+        "type": "object",
+        "properties": {"marks": {"type": "array", "items": SCHEMA}},
+        "required": ["marks"],
+    }
     cut = '{"marks": [{"level": 1}, {"level": 2}, {"lev'
     with fake.serve(fake.completion(cut, finish="length")) as server:
         reply = provider(server.url).chat(HELLO, schema=schema)
