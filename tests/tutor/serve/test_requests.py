@@ -178,6 +178,17 @@ def luminance(colour: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
+def contrast(one: str, other: str, dark: int) -> float:
+    """Ratio of two of the page's colours, as WCAG 2.2 defines it."""
+    style = (STATIC / "style.css").read_text(encoding="utf-8")
+    pairs = {
+        name: (light, night)
+        for name, light, night in re.findall(r"--([\w-]+): light-dark\((#\w+), (#\w+)\)", style)
+    }
+    bright, dim = sorted((luminance(pairs[one][dark]), luminance(pairs[other][dark])), reverse=True)
+    return (bright + 0.05) / (dim + 0.05)
+
+
 @pytest.mark.parametrize("dark", [0, 1], ids=["light", "dark"])
 @pytest.mark.parametrize(
     ("text", "grounds"),
@@ -186,16 +197,33 @@ def luminance(colour: str) -> float:
         ("faint", ("paper", "sheet", "raised")),
         ("blue", ("paper", "sheet", "blue-wash")),
         ("on-blue", ("blue",)),
-        ("gold", ("gold-wash",)),
+        ("gold", ("gold-wash", "paper")),
         ("red", ("red-wash", "sheet")),
     ],
 )
 def test_text_stands_out_from_its_ground(text: str, grounds: tuple[str, ...], dark: int) -> None:
-    style = (STATIC / "style.css").read_text(encoding="utf-8")
-    pairs = {
-        name: (light, night)
-        for name, light, night in re.findall(r"--([\w-]+): light-dark\((#\w+), (#\w+)\)", style)
-    }
     for ground in grounds:
-        bright, dim = sorted((luminance(pairs[text][dark]), luminance(pairs[ground][dark])), reverse=True)
-        assert (bright + 0.05) / (dim + 0.05) >= 4.5, (text, ground)  # WCAG 2.2, level AA
+        assert contrast(text, ground, dark) >= 4.5, (text, ground)  # level AA
+
+
+def test_fields_stand_out_and_colours_are_the_listed_ones() -> None:
+    for dark in (0, 1):
+        for ground in ("paper", "sheet"):
+            assert contrast("edge", ground, dark) >= 3  # level AA for what is not text
+            assert contrast("blue", ground, dark) >= 3  # the ring of the focus
+    style = (STATIC / "style.css").read_text(encoding="utf-8")
+    assert not re.search(
+        r"#[0-9a-fA-F]{3,8}\b|rgba?\(|hsla?\(", style.split("}", 1)[1]
+    )  # all pairs are tested above
+    for used in set(re.findall(r"[^-]color: var\(--([\w-]+)\)", style)):
+        assert used in ("ink", "faint", "blue", "on-blue", "gold", "red"), used
+
+
+def test_nothing_moves_for_whoever_wants_it_still() -> None:
+    style = (STATIC / "style.css").read_text(encoding="utf-8")
+    still = re.findall(r"@media \(prefers-reduced-motion: reduce\) {(.*?animation: none.*?)}", style)
+    moving = re.findall(r"([^{}]*){[^{}]*\banimation: \w+ [^{}]*}", style)
+    assert "transition" not in style and len(moving) == 1 and moving[0].strip() in still[0]
+    for script in STATIC.glob("*.js"):
+        text = script.read_text(encoding="utf-8")
+        assert "smooth" not in text or "prefers-reduced-motion" in text, script.name

@@ -67,7 +67,11 @@ export async function* lines(reply) {
   if (rest) yield JSON.parse(rest);
 }
 
-export const pause = (milliseconds) => new Promise((go) => setTimeout(go, milliseconds));
+// Wait, but no longer than until the network is back.
+export const pause = (milliseconds) => new Promise((go) => {
+  setTimeout(go, milliseconds);
+  window.addEventListener("online", go, { once: true });
+});
 
 export const when = (at) => {
   const time = new Date(at);

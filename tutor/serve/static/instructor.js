@@ -41,7 +41,8 @@ async function reads(student, number) {
   $("read").hidden = false;
   $("read-title").textContent = `${student}, assignment ${number}`;
   transcript.clear();
-  $("turns").append(files(where, ["md", "json"]), reflected(used.reflection), asked(used.questions, "Nothing was asked."));
+  $("turns").append(element("div", { class: "logged" },
+    files(where, ["md", "json"]), reflected(used.reflection), asked(used.questions, "Nothing was asked.")));
   $("read-title").focus();
 }
 

@@ -26,6 +26,12 @@ function node(tree, deep = 0) {
   return made;
 }
 
+// What runs out of its line is scrolled by keys too.
+function reachable(made) {
+  if (!(made.scrollWidth > made.clientWidth)) return;
+  for (const [name, value] of [["tabindex", "0"], ["role", "group"], ["aria-label", "Formula"]]) made.setAttribute(name, value);
+}
+
 function formula(part) {
   const tex = String(part.tex);
   const dollars = part.block ? "$$" : "$";
@@ -34,7 +40,9 @@ function formula(part) {
     if (part.block) math.setAttribute("display", "block");
     math.append(node(part.math));
     const wide = part.block || tex.length > 40;
-    return element("span", { class: part.block ? "formula block" : wide ? "formula wide" : "formula", title: tex, ...(wide ? { tabindex: "0", role: "group", "aria-label": "Formula" } : {}) }, math);
+    const made = element("span", { class: part.block ? "formula block" : wide ? "formula wide" : "formula", title: tex }, math);
+    if (wide) setTimeout(() => reachable(made), 0);
+    return made;
   } catch {
     return `${dollars}${tex}${dollars}`;
   }
