@@ -26,6 +26,7 @@ from typing import Any
 from statml.errors import MissingExtraError, ServiceError
 from tutor.providers import models
 from tutor.providers.base import Message, Reply, Schema
+from tutor.providers.faults import UnusableReplyError
 from tutor.providers.openai_compatible import OpenAICompatibleProvider
 
 #: Seconds a model may take to load.
@@ -145,12 +146,14 @@ class LocalProvider:
         """Say of a failure that the server died, where that is its cause."""
         try:
             yield
+        except UnusableReplyError:
+            raise
         except ServiceError:
             process = self._process
             if process is None:
                 raise
             with suppress(subprocess.TimeoutExpired):
-                process.wait(0.5)  # the connection breaks a moment before the process is gone
+                process.wait(2.0)  # the connection breaks a moment before the process is gone
             if process.poll() is None:
                 raise
             raise ServiceError(
