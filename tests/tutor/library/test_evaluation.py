@@ -13,7 +13,7 @@ from statml.errors import InputError
 from tutor.cli import main
 from tutor.library import Document, Library
 from tutor.library.evaluation import measures
-from tutor.library.evaluation.abstention import Trial, fitted, rates, trials
+from tutor.library.evaluation.abstention import Trial, fitted, given, rates, trials
 from tutor.library.evaluation.benchmark import (
     Query,
     course_sections,
@@ -193,6 +193,8 @@ def test_trials_withhold_the_sources(toy: Any) -> None:
     assert found[0].signs is not None and found[1].signs is not None and found[2].signs is None
     counted = rates(found, threshold=2.0)
     assert counted["source there"] == {"asked": 1, "by words": 1, "with the score": 0}
+    answers = given(LibraryIndex(library, toy), asked)
+    assert (answers["asked"], answers["by words"], answers["right"]) == (2, 1, 1)
 
 
 def test_the_fit_finds_what_decides() -> None:

@@ -102,11 +102,30 @@ def rates(found: Sequence[Trial], threshold: float = confidence.THRESHOLD) -> di
     return out
 
 
+def given(index: LibraryIndex, queries: Iterable[Query]) -> dict[str, int]:
+    """How many questions are answered from a library, and how many of these from the right source first."""
+    sure = confidence.Confidence(index)
+    counts = dict.fromkeys(("asked", "by words", "right", "with the score", "right with the score"), 0)
+    for query in queries:
+        fit, _ = supporting(query.text, index.search(query.text, K), index.weight)
+        right = bool(fit) and fit[0].chunk.source_id in query.relevant
+        scored = sure(query.text, fit) >= confidence.THRESHOLD
+        for name, one in zip(counts, (True, bool(fit), right, scored, scored and right)):
+            counts[name] += one
+    return counts
+
+
+def _unanswerable(path: Path) -> list[Query]:
+    entries = json.loads(path.read_text(encoding="utf-8"))
+    return [Query(e["question"], e["question"]) for e in entries if not e["answerable"]]
+
+
 def main() -> int:
-    """Fit on every other question, print the coefficients and the rates on the others."""
+    """Fit on every other question, print the coefficients, the rates on the others, and answers from the abstracts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("abstracts", type=Path, help="a library of abstracts with vectors")
     parser.add_argument("--write", action="store_true", help="put the new coefficients into use")
+    parser.add_argument("--unseen", type=Path, help="JSON of {question, answerable}: those without an answer")
     args = parser.parse_args()
     embedder = MiniLM()
     course = Library(None)
@@ -125,7 +144,16 @@ def main() -> int:
     if args.write:
         COEFFICIENTS.write_text(json.dumps(entry, indent=1) + "\n", encoding="utf-8")
     checked = rates([trial for trial in found if trial.query not in even])
-    console.print_json({"fit": entry, "check with the coefficients in use": checked})
+    asked = {"on papers": abstracts, "unanswerable": questions("unanswerable")}
+    if args.unseen:
+        asked["unanswerable, unseen"] = _unanswerable(args.unseen)
+    console.print_json(
+        {
+            "fit": entry,
+            "check with the coefficients in use": checked,
+            "answers from the abstracts": {name: given(large, queries) for name, queries in asked.items()},
+        }
+    )
     return console.EXIT_OK
 
 
