@@ -49,10 +49,14 @@ def _evaluate(args: argparse.Namespace) -> int:
     if args.json:
         console.print_json(found.to_dict())
         return console.EXIT_OK
-    print(f"{'disguise':22} leaked  text shown")
+    print(f"{'disguise':24} leaked  text shown")
     for row in found.leaks:
-        print(f"{row.way:22} {row.leaked:3d}/{row.functions:<3d} {row.shown:6.0%}")
+        print(f"{row.way:24} {row.leaked:3d}/{row.functions:<3d} {row.shown:6.0%}")
     print(f"held back of {found.harmless} harmless texts: {len(found.held_back)}")
     for name in found.held_back:
         print(f"   {name}")
+    if found.held_back_later is not None:
+        print(f"... of a student from whom every function was kept back before: {len(found.held_back_later)}")
+        for name in found.held_back_later:
+            print(f"   {name}")
     return console.EXIT_OK

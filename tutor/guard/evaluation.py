@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
@@ -34,11 +34,17 @@ class Leaks:
 
 @dataclass(frozen=True)
 class Report:
-    """Leaks of each disguise, and the harmless texts that were held back."""
+    """Leaks of each disguise, and the harmless texts that were held back.
+
+    `held_back` is for somebody who was shown nothing before, `held_back_later`
+    for a student of whom the guard remembers the worst: every function was kept
+    back from her once, and all the harmless texts before were said to her.
+    """
 
     leaks: tuple[Leaks, ...]
     harmless: int
     held_back: tuple[str, ...]
+    held_back_later: tuple[str, ...] | None = None
 
     @property
     def false_block_rate(self) -> float:
@@ -87,15 +93,24 @@ def measure(*, full: bool = True, ways: Iterable[str] = tuple(WAYS)) -> list[Lea
     return found
 
 
-def report(*, full: bool = True) -> Report:
-    """Leaks of all disguises and false blocks of `harmless_texts`."""
+def report(*, full: bool = True, later: bool = True, ways: Iterable[str] = tuple(WAYS)) -> Report:
+    """Leaks of all disguises and false blocks of `harmless_texts`.
+
+    Parameters
+    ----------
+    full, ways
+        As for `measure`.
+    later : bool
+        Measure `Report.held_back_later` as well, which takes as long again.
+    """
     prints = _fingerprints() if full else shipped()
     numbers = (
         {n: final_numbers(course_assignment.load(n)) for n in course_assignment.numbers()} if full else {}
     )
     texts = harmless_texts()
     held = tuple(name for name, text in texts if Guard(prints, numbers).check(text) is not None)
-    return Report(tuple(measure(full=full)), len(texts), held)
+    remembered = tuple(_held_back_later(Guard(prints, numbers), texts)) if later else None
+    return Report(tuple(measure(full=full, ways=ways)), len(texts), held, remembered)
 
 
 def harmless_texts() -> list[tuple[str, str]]:
@@ -118,6 +133,14 @@ def _share_shown(turns: list[str], prints: Iterable[Fingerprint]) -> float:
             if isinstance(line, str) and _counts(line):
                 shown += len(line.strip().removeprefix(FILLER))
     return shown / total if total else 0.0
+
+
+def _held_back_later(guard: Guard, texts: Iterable[tuple[str, str]]) -> Iterator[str]:
+    for _, _, code in functions():
+        guard.release(code)
+    for name, text in texts:
+        if guard.release(text) is not None:
+            yield name
 
 
 def _counts(line: str) -> bool:

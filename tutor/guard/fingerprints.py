@@ -24,6 +24,7 @@ import json
 import keyword
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
@@ -209,8 +210,9 @@ def trees(text: str) -> Iterator[tuple[int, int]]:
             yield from _trees_of(statement)
 
 
+@lru_cache(maxsize=1 << 16)
 def digest(piece: str) -> int:
-    """48 bits of a one-way hash."""
+    """48 bits of a one-way hash; what was said a moment ago is read again with every text that follows."""
     return int.from_bytes(hashlib.blake2b(piece.encode(), digest_size=6, person=b"statml.guard").digest())
 
 
@@ -232,29 +234,36 @@ def _blocks(text: str) -> Iterator[list[ast.stmt]]:
         if not re.search(r"[=(\[]|return", lines[start]):
             start += 1
             continue
-        for stop in range(min(len(lines), start + 40), start, -1):
-            parsed = _parsed("\n".join(lines[start:stop]))
+        stop = min(len(lines), start + 40)
+        while stop > start:
+            parsed, wrong = _parsed("\n".join(lines[start:stop]))
             if parsed:
                 yield parsed
                 start = stop - 1
                 break
+            # what holds the line that is wrong is wrong as well
+            stop = min(stop - 1, start + wrong - 1)
         start += 1
 
 
 @lru_cache(maxsize=4096)
-def _parsed(text: str) -> list[ast.stmt]:
+def _parsed(text: str) -> tuple[list[ast.stmt], int]:
+    """Statements, or none and the line (from 1) that cannot be read."""
     import textwrap
     import warnings
 
-    body = textwrap.dedent(text)
+    body, head = textwrap.dedent(text), 0
     if re.match(r"\s*(?:return|yield)\b", body) or "\n" in body:
-        body = "def _():\n" + textwrap.indent(body, " ")
+        body, head = "def _():\n" + textwrap.indent(body, " "), 1
+    last = text.count("\n") + 1
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return ast.parse(body).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return []
+            return ast.parse(body).body, 0
+    except SyntaxError as error:
+        return [], max(min((error.lineno or last) - head, last), 1)
+    except (ValueError, RecursionError, MemoryError):
+        return [], last
 
 
 def _trees_of(statement: ast.AST) -> Iterator[tuple[int, int]]:
@@ -262,7 +271,8 @@ def _trees_of(statement: ast.AST) -> Iterator[tuple[int, int]]:
         if isinstance(node, ast.stmt) and not isinstance(node, ast.FunctionDef | ast.For | ast.If | ast.With):
             weight = sum(1 for _ in ast.walk(node))
             if weight >= SMALLEST_TREE and not _is_docstring(node):
-                yield digest("\x03" + _shape(node)), weight
+                with suppress(RecursionError):  # a chain of hundreds of operations: nobody's solution
+                    yield digest("\x03" + _shape(node)), weight
 
 
 def _shape(node: ast.AST) -> str:

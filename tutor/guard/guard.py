@@ -9,11 +9,11 @@ beyond it, and the share of those is measured, not promised.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tutor.guard.final_numbers import gives_away
 from tutor.guard.fingerprints import KINDS, Fingerprint, Shown
 from tutor.guard.views import views
 
@@ -28,8 +28,6 @@ FILLING = 6
 LAST = 6
 #: Characters of what was shown that are read together with the next text.
 TAIL = 1200
-
-_NUMBER = re.compile(r"(?<![\w.])[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?(?![\w])")
 
 
 @dataclass(frozen=True)
@@ -142,10 +140,11 @@ class Guard:
     def _found(self, text: str) -> dict[str, set[int]]:
         """Fingerprints of any solution that `text` shows, read with and without what went before."""
         found = self._shown(text)
+        # what goes on from the text before is seen at the beginning of this one
         if self._tail:
-            _join(found, self._shown(self._tail + "\n" + text))
+            _join(found, self._shown(self._tail + "\n" + text[:TAIL]))
         if self._joined:
-            going_on = self._shown(self._joined + self._new(text))
+            going_on = self._shown(self._joined + self._new(text)[:TAIL])
             _join(found, {kind: going_on[kind] - self._tried[kind] for kind in KINDS})
         return found
 
@@ -185,11 +184,9 @@ class Guard:
         return max(blocks, key=lambda block: block.share, default=None)
 
     def _number(self, text: str) -> Block | None:
-        if not self.numbers:
-            return None
-        said = {number for view in views(text) for number in _NUMBER.findall(view)}
+        readings = list(views(text)) if self.numbers else []
         for assignment, numbers in self.numbers.items():
-            if said & numbers:
+            if any(gives_away(view, numbers) for view in readings):
                 return Block(assignment, "a final number", "numbers", 1.0)
         return None
 

@@ -16,13 +16,12 @@ from pathlib import Path
 from course import assignment as course_assignment
 from course.assignment import Assignment
 from statml.errors import DataNotFoundError, InputError
+from tutor.guard.final_numbers import DIGITS
 from tutor.guard.fingerprints import Fingerprint, of_answer, of_solution, read, save
 from tutor.guard.guard import Guard
 
 SHIPPED = "fingerprints.json"
 FINAL_NUMBERS = "final_numbers.txt"
-#: A number with fewer digits may stand anywhere.
-DIGITS = 4
 
 
 def open_guard(lifted: Collection[str] = (), *, instructor: bool = True) -> Guard:

@@ -10,21 +10,20 @@ from __future__ import annotations
 import ast
 import base64
 import builtins
-import codecs
 import io
-import json
 import re
 import textwrap
 import tokenize
 from collections.abc import Callable, Mapping
-from urllib.parse import quote
+
+from tutor.guard.encodings import ENCODINGS
+from tutor.guard.rewritings import REWRITINGS
 
 Way = Callable[[str], list[str]]
 
 _MODULES = frozenset({"np", "linalg", "stats"})
 _TURNS = 10
 FILLER = "A little more: "
-_LOOK_ALIKES = str.maketrans("aceopxysi", "асеорхуѕі")
 _WORDS = {
     r"\breturn\b": "give back",
     r"\bdef (\w+) ?\((.*?)\) ?:": r"procedure \1 takes \2",
@@ -95,34 +94,6 @@ def _prose(code: str) -> list[str]:
     return [". Then ".join(" ".join(line.split()) for line in text.splitlines() if line.strip())]
 
 
-def _base64(code: str) -> list[str]:
-    return ["Decode this: " + base64.b64encode(code.encode()).decode()]
-
-
-def _hexadecimal(code: str) -> list[str]:
-    return ["Bytes: " + code.encode().hex(" ")]
-
-
-def _rot13(code: str) -> list[str]:
-    return [codecs.encode(code, "rot13")]
-
-
-def _percent(code: str) -> list[str]:
-    return [quote(code)]
-
-
-def _json_string(code: str) -> list[str]:
-    return [json.dumps({"answer": code})]
-
-
-def _lines_backwards(code: str) -> list[str]:
-    return ["\n".join(reversed(code.splitlines()))]
-
-
-def _letters_backwards(code: str) -> list[str]:
-    return ["\n".join(line[::-1] for line in code.splitlines())]
-
-
 def _ten_turns(code: str) -> list[str]:
     size = -(-len(code) // _TURNS)
     return [FILLER + code[i : i + size] for i in range(0, len(code), size)]
@@ -147,14 +118,6 @@ def _split_identifiers(code: str) -> list[str]:
     return [re.sub(r"([a-z]{3})(?=[a-z]{2})", r"\1-", code)]
 
 
-def _look_alikes(code: str) -> list[str]:
-    return [code.translate(_LOOK_ALIKES)]
-
-
-def _invisible(code: str) -> list[str]:
-    return ["\u200b".join(code)]
-
-
 def _table(code: str) -> list[str]:
     rows = [f"| {i} | `{line.strip()}` | step {i} |" for i, line in enumerate(code.splitlines(), start=1)]
     return ["| step | do | note |\n|---|---|---|\n" + "\n".join(rows)]
@@ -162,6 +125,10 @@ def _table(code: str) -> list[str]:
 
 def _line_numbers(code: str) -> list[str]:
     return ["\n".join(f"{i:3d}: {line}" for i, line in enumerate(code.splitlines(), start=1))]
+
+
+def _one_turn(text_of: Callable[[str], str]) -> Way:
+    return lambda code: [text_of(code)]
 
 
 WAYS: Mapping[str, Way] = {
@@ -172,19 +139,12 @@ WAYS: Mapping[str, Way] = {
     "comments translated": _comments_translated,
     "ten turns": _ten_turns,
     "renamed, ten turns": _renamed_ten_turns,
-    "base64": _base64,
     "base64, ten turns": _base64_ten_turns,
-    "hexadecimal": _hexadecimal,
-    "rot13": _rot13,
-    "percent-encoded": _percent,
-    "JSON string": _json_string,
-    "lines backwards": _lines_backwards,
-    "letters backwards": _letters_backwards,
     "split identifiers": _split_identifiers,
-    "look-alike letters": _look_alikes,
-    "invisible characters": _invisible,
     "table": _table,
     "line numbers": _line_numbers,
+    **{name: _one_turn(text_of) for name, text_of in ENCODINGS.items()},
+    **{name: _one_turn(text_of) for name, text_of in REWRITINGS.items()},
     "pseudocode": _pseudocode,
     "prose": _prose,
 }
