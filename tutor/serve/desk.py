@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from statml.errors import ServiceError, StatmlError
-from tutor.serve.formulas import dressed
+from tutor.serve.dressing import dressed
 
 _LOG = logging.getLogger("tutor.serve")
 _END: dict[str, Any] = {}

@@ -26,15 +26,6 @@ LONGEST, MOST_ELEMENTS, DEEPEST = 600, 400, 24
 #: Characters of a text beyond which no formula is looked for, and formulas of one text.
 LONGEST_TEXT, MOST_FORMULAS = 20_000, 60
 
-#: What may be shown of an event, field by field.
-FIELDS = {
-    "piece": ("text",),
-    "claim": ("text", "quote"),
-    "source": ("title", "section"),
-    "hint": ("text",),
-    "refusal": ("text",),
-}
-
 # no blank inside the dollars: prices are not formulas
 _FORMULA = re.compile(
     rf"(?<![\\$])\$\$(?P<block>[^$]{{1,{LONGEST}}})\$\$"
@@ -114,6 +105,7 @@ _STYLES = {
     "monospace": (0x1D670, 0x1D68A, 0x1D7F6, 0, 0),
 }
 _BEGINS = ((ord("A"), 26), (ord("a"), 26), (ord("0"), 10), (0x391, 25), (0x3B1, 25))
+_ACCENTS = tuple("^~∼¯‾˙¨→ˇ˘")
 _SIGNS = {"~": "∼", "―": "‾"}
 
 Tree = list[Any]
@@ -121,13 +113,6 @@ Tree = list[Any]
 
 class _UnreadableError(Exception):
     """The formula is shown as its TeX."""
-
-
-def dressed(event: dict[str, Any]) -> dict[str, Any]:
-    """The event with ``shown``: for each field that holds a formula, its `parts`."""
-    fields = FIELDS.get(event.get("event") or event.get("kind") or "", ())
-    shown = {field: cut for field in fields if (cut := parts(event.get(field))) is not None}
-    return {**event, "shown": shown} if shown else event
 
 
 def parts(text: object) -> list[Any] | None:
@@ -193,7 +178,10 @@ def _element(element: Element, left: list[int], deep: int) -> Tree:
     children = [_element(child, left, deep - 1) for child in element]
     if tag in ("mrow", "mstyle", "mtd"):
         children = _spaced(_joined(children))
-    return [tag, _attributes(element), *([text] if text else []), *children]
+    attributes = _attributes(element)
+    if tag == "mover" and len(children) == 2 and children[1][0] == "mo" and children[1][-1] in _ACCENTS:
+        attributes["accent"] = "true"
+    return [tag, attributes, *([text] if text else []), *children]
 
 
 def _attributes(element: Element) -> dict[str, str]:

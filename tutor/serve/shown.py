@@ -10,7 +10,7 @@ from fastapi import HTTPException
 
 from statml.errors import InputError
 from tutor.records.transcripts import Entry, Transcripts
-from tutor.serve.formulas import dressed
+from tutor.serve.dressing import dressed
 
 TITLE = 80
 

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from tutor.serve import formulas
-from tutor.serve.formulas import DEEPEST, LONGEST, LONGEST_TEXT, MOST_ELEMENTS, dressed, parts, tree
+from tutor.serve.dressing import dressed
+from tutor.serve.formulas import DEEPEST, LONGEST, LONGEST_TEXT, MOST_ELEMENTS, parts, tree
 
 
 def flat(node: list) -> list[list]:
@@ -141,3 +142,15 @@ def test_the_event_is_added_to_and_never_changed() -> None:
     assert set(shown["shown"]) == {"text", "quote"} and json.loads(json.dumps(shown)) == shown
     asked = {"kind": "student", "text": "what is $x$?"}
     assert dressed(asked) is asked  # what a student types stays as she typed it
+
+
+def test_marks_of_markdown_sources_are_shown_and_their_words_kept() -> None:
+    text = "* an **ensemble** of $M$, `fit(x*y*z)` and [chapter 5](05.md), *is* 2*3*4"
+    event = {"event": "claim", "text": text, "quote": text, "source_id": "docs/chapters/16.md"}
+    shown = dressed(event)["shown"]["quote"]
+    marks = [(p["as"], p["text"]) for p in shown if isinstance(p, dict) and "as" in p]
+    assert marks == [("strong", "ensemble"), ("code", "fit(x*y*z)"), ("em", "is")]
+    assert " and chapter 5, " in "".join(p for p in shown if isinstance(p, str)) and shown[-1] == " 2*3*4"
+    assert "shown" not in dressed({**event, "source_id": "2306.11232", "quote": "a **b**", "text": "a **b**"})
+    source = {"event": "source", "title": "Trees", "section": "Trees > Pruning", "source_id": "a"}
+    assert dressed(source)["shown"] == {"section": ["Pruning"]}

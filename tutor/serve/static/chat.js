@@ -1,11 +1,13 @@
 // A conversation: asking, stopping, and finding an answer again whose connection was lost.
 
-import { $, element, fetched, keepToken, lines, pause, request } from "./dom.js";
+import { $, element, fetched, keepToken, lines, pause, request, sentence } from "./dom.js";
 import { Transcript } from "./transcript.js";
 
 const turns = $("turns");
 const question = $("question");
 export const welcome = $("welcome");
+
+const HELP = "Ask in words, or: /hint TASK · /fit x=1,2,3 y=2,4,6.1 y_err=1,1,1 degree=1 · /posterior (the same, and prior_std=10) · /convert 3 pc lyr · /dataset NAME";
 
 export class Chat {
   constructor(homework) {
@@ -151,6 +153,7 @@ export class Chat {
 
   async ask(text) {
     if (this.busy || !text.trim()) return;
+    if (text.trim() === "/help") { this.note(HELP); return; }
     this.note("");
     try {
       if (this.current === null) {
@@ -224,5 +227,3 @@ export class Chat {
 export function grow() {
   question.rows = Math.min(8, Math.max(1, question.value.split("\n").length, Math.ceil(question.value.length / 70)));
 }
-
-const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;

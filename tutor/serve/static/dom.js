@@ -67,6 +67,8 @@ export async function* lines(reply) {
   if (rest) yield JSON.parse(rest);
 }
 
+export const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
+
 // Wait, but no longer than until the network is back.
 export const pause = (milliseconds) => new Promise((go) => {
   setTimeout(go, milliseconds);

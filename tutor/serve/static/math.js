@@ -48,10 +48,18 @@ function formula(part) {
   }
 }
 
-// The words of one field of an event, with its formulas where the server has read any.
+const MARKS = new Set(["strong", "em", "code"]);
+
+function piece(part, fold) {
+  if (typeof part === "string") return fold(part);
+  if (MARKS.has(part.as)) return element(part.as, {}, fold(String(part.text)));
+  return formula(part);
+}
+
+// The words of one field of an event, with its formulas and marks where the server has read any.
 export function words(event, field, { folded = false } = {}) {
   const fold = (text) => (folded ? text.replace(/\s+/g, " ") : text);
   const parts = event.shown?.[field];
   if (!Array.isArray(parts)) return fold(String(event[field] ?? "")).trim();
-  return parts.map((part) => (typeof part === "string" ? fold(part) : formula(part)));
+  return parts.map((part) => piece(part, fold));
 }

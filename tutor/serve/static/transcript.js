@@ -1,6 +1,6 @@
 // What a conversation looks like: turns on one side, its sources with their quotes on the other.
 
-import { element, link } from "./dom.js";
+import { element, link, sentence } from "./dom.js";
 import { words } from "./math.js";
 
 const folded = (text) => String(text).split(/\s+/).filter(Boolean).join(" ");
@@ -24,6 +24,7 @@ export class Transcript {
 
   // A question, and room for what comes of it.
   ask(event) {
+    this.claims = 0;
     this.asked = element("article", { class: "turn you", "aria-label": "You asked" }, element("p", {}, words(event, "text")));
     this.turns.append(this.asked);
     this.answer = element("article", { class: "turn tutor", "aria-label": "The tutor answered" });
@@ -63,6 +64,7 @@ export class Transcript {
       type: "button", class: "cite", "aria-label": `Source ${event.number}`, onclick: () => this.reveal(event.number),
     }, event.number);
     this._quote(event);
+    this.claims += 1;
     return quoted
       ? element("blockquote", { class: "claim" }, element("p", {}, words(event, "quote", { folded: true }), " ", cite))
       : element("p", { class: "claim" }, words(event, "text"), " ", cite);
@@ -103,13 +105,14 @@ export class Transcript {
   }
 
   _refusal(event) {
-    return element("p", { class: `refusal ${event.kind === "service" || event.kind === "input" ? "error" : ""}` }, words(event, "text"));
+    const ours = event.kind === "service" || event.kind === "input";
+    return element("p", { class: `refusal ${ours ? "error" : ""}` }, ours ? sentence(String(event.text)) : words(event, "text"));
   }
 
   _done(event) {
     const dropped = event.dropped ? ` · ${event.dropped} unsupported left out` : "";
     const tokens = event.tokens ? ` · ${event.tokens} tokens so far` : "";
-    const who = event.provider === "extractive" ? "quoted from the sources, no model" : `${event.provider}: ${event.model}`;
+    const who = event.provider === "extractive" ? (this.claims ? "quoted from the sources, no model" : "no model was asked") : `${event.provider}: ${event.model}`;
     return element("p", { class: "by" }, `${who}${dropped}${tokens}`);
   }
 
