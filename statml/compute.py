@@ -26,6 +26,8 @@ BLOCK_ROWS = 2048
 GPU_BLOCK_BYTES = 2**30
 # Above this condition number a block is not orthogonalised through its Gram matrix, which squares it.
 GRAM_CONDITION = 1e6
+# Relative to their size, what a sum or a decomposition of equal numbers may leave of their differences.
+ROUNDING = 32 * float(np.finfo(float).eps)
 
 
 def generator(rng: Any = None) -> np.random.Generator:
@@ -68,6 +70,20 @@ def resolve_device(device: Device) -> Literal["cpu", "cuda"]:
     if device == "auto":
         return "cpu"
     raise InputError("device is 'cuda' and this machine has no CUDA device; accepted here is 'cpu'")
+
+
+def spread(values: np.ndarray) -> np.ndarray:
+    """Standard deviation along the first axis; exactly zero where values do not vary.
+
+    The mean of a constant is rounded, and leaves a "deviation" of 1e-17 to a column of
+    0.1: no scale to divide by. Differences from the first value have no such rounding.
+
+    Examples
+    --------
+    >>> float(np.std(np.full(7, 0.1))) > 0, float(spread(np.full(7, 0.1)))
+    (True, 0.0)
+    """
+    return np.std(values - values[0], axis=0)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from scipy import linalg, optimize
 
 from statml.classification.likelihood import BernoulliRows
 from statml.classification.newton import Step, climb
+from statml.compute import spread
 from statml.regression.evidence import Prior
 
 Array = np.ndarray
@@ -133,10 +134,10 @@ class Standardisation:
     @classmethod
     def of(cls, X: Array, *, intercept: bool) -> Standardisation:
         """From the training rows; without intercept nothing is centred."""
-        spread = X.std(axis=0)
+        width = spread(X)
         return cls(
             X.mean(axis=0) if intercept else np.zeros(X.shape[1]),
-            np.where(spread > 0, spread, 1.0),
+            np.where(width > 0, width, 1.0),
             intercept,
         )
 

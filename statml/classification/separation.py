@@ -21,6 +21,8 @@ from typing import Literal
 import numpy as np
 from scipy import optimize
 
+from statml.compute import spread
+
 Array = np.ndarray
 
 # Rows the programme starts with and takes in at once: violated ones join until none is left.
@@ -63,8 +65,8 @@ def find_separation(X: Array, codes: Array, *, intercept: bool) -> Separation | 
     >>> find_separation(X, np.array([0, 0, 1, 1]), intercept=True)
     Separation(kind='completely', columns=(0,))
     """
-    spread = X.std(axis=0)
-    columns = X / np.where(spread > 0, spread, 1)
+    width = spread(X)
+    columns = X / np.where(width > 0, width, 1)
     if intercept:
         columns = np.column_stack([np.ones(len(X)), columns - columns.mean(axis=0)])
     for kind in ("completely", "quasi-completely"):

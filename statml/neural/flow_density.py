@@ -27,7 +27,7 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from statml.compute import generator
+from statml.compute import generator, spread
 from statml.errors import InputError
 from statml.neural.conditional_density import drawn_errors, error_factors, settings_for
 from statml.neural.flows import (
@@ -143,7 +143,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         if n < 2:
             raise InputError(f"n_samples={n} is too few to train a flow; accepted are 2 or more")
         support, inner = self._support(X)
-        scale = inner.std(axis=0)
+        scale = spread(inner)
         before = [*support, Standardisation(inner.mean(axis=0), np.where(scale > 0, scale, 1.0))]
         data = [torch.from_numpy(X.astype(np.float32))]
         stack = feature_covariance(n, d, X_err, X_cov)

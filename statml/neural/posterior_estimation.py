@@ -32,7 +32,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from statml.compute import generator
+from statml.compute import generator, spread
 from statml.errors import InputError, InputTypeError
 from statml.neural.flows import (
     Affine,
@@ -175,7 +175,7 @@ class NeuralPosterior(BaseEstimator):
             raise InputError(
                 "theta has a row outside the support of the prior; accepted are draws from the prior"
             )
-        self.x_center_, self.x_scale_ = x.mean(axis=0), x.std(axis=0)
+        self.x_center_, self.x_scale_ = x.mean(axis=0), spread(x)
         self.x_scale_ = np.where(self.x_scale_ > 0, self.x_scale_, 1.0)
         standard = Standardisation(free.mean(dim=0).float(), free.std(dim=0).float().clamp(min=1e-12))
         rng = generator(self.random_state)

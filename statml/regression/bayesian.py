@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from statml.compute import Device, namespace
+from statml.compute import Device, namespace, spread
 from statml.errors import InputError
 from statml.regression.evidence import Posterior, Prior, ScaledPrior, conjugate, maximise, reducer
 from statml.regression.predictive import (
@@ -181,8 +181,8 @@ class BayesianLinearRegression(TrainingData, LinearParameters, DistributionRegre
         self.params_factor_ = posterior.factor
         self.params_cov_ = posterior.factor @ posterior.factor.T
         self.log_evidence_ = posterior.log_evidence
-        spread = float(np.std(y)) or 1.0
-        self._scatter_range = spread * SCATTER_RANGE[0], spread * SCATTER_RANGE[1]
+        width = float(spread(y)) or 1.0
+        self._scatter_range = width * SCATTER_RANGE[0], width * SCATTER_RANGE[1]
         self._keep_training_data(X, y, covariance)
         return self
 

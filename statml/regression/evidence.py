@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from scipy import linalg, optimize
 
-from statml.compute import Device, namespace
+from statml.compute import Device, namespace, spread
 from statml.errors import InputError
 from statml.regression.least_squares import Triangle
 from statml.regression.predictive import column_moments
@@ -155,11 +155,11 @@ class ScaledPrior:
     @classmethod
     def of(cls, X: Array, y: Array, *, intercept: bool) -> ScaledPrior:
         """Centre and scale from the training rows."""
-        center, spread = column_moments(X)
-        y_std = float(np.std(y))
+        center, scale = column_moments(X)
+        y_std = float(spread(y))
         return cls(
             center=center if intercept else np.zeros(X.shape[1]),
-            scale=np.where(spread > 0, spread, 1.0),
+            scale=np.where(scale > 0, scale, 1.0),
             y_mean=float(np.mean(y)) if intercept else 0.0,
             y_std=y_std if y_std > 0 else 1.0,
             intercept=intercept,

@@ -16,7 +16,7 @@ from scipy.interpolate import BSpline
 from scipy.spatial.distance import pdist, squareform
 from sklearn.cluster import KMeans
 
-from statml.compute import generator
+from statml.compute import generator, spread
 from statml.errors import InputError
 from statml.regression.basis import Basis, as_widths, at_least
 
@@ -138,8 +138,8 @@ class RadialBasis(Basis):
         self.random_state = random_state
 
     def _learn(self, X: Array) -> None:
-        spread = X.std(axis=0)
-        scale = np.where(spread > 0, spread, 1.0)
+        width = spread(X)
+        scale = np.where(width > 0, width, 1.0)
         if np.ndim(self.centers) == 0:
             at_least("centers", self.centers, 1)
             self.centers_ = self._placed(X / scale) * scale

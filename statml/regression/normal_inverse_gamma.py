@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy import special, stats
 
-from statml.compute import Device, namespace
+from statml.compute import Device, namespace, spread
 from statml.errors import InputError
 from statml.regression.evidence import Prior, ScaledPrior, Update, maximise, update
 from statml.regression.least_squares import Triangle, solve
@@ -207,8 +207,7 @@ class NormalInverseGammaRegression(TrainingData, ScaledErrorsRegressor):
             return float(self.noise_scale)
         if covariance is not None:
             return 1.0
-        spread = float(np.std(y))
-        return NOISE_SHARE * (spread if spread > 0 else 1.0)
+        return NOISE_SHARE * (float(spread(y)) or 1.0)
 
     def _choose_prior(self, X: Any, y: Array, triangle: Triangle) -> Prior:
         """The given prior, or the one whose width maximises the evidence."""

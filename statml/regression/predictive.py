@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from statml.compute import spread
 from statml.uncertainty.covariance import Covariance, DiagonalCovariance
 from statml.uncertainty.low_rank import LowRankCovariance
 from statml.uncertainty.stack import CovarianceStack
@@ -74,16 +75,20 @@ class DeferredLowRankCovariance(LowRankCovariance):
 
 
 def column_moments(X: Any) -> tuple[Array, Array]:
-    """Mean and standard deviation of each column, (d,) each, of a dense or sparse X."""
+    """Mean and standard deviation of each column, (d,) each, of a dense or sparse X.
+
+    The deviation of a column that does not vary is exactly zero; see `statml.compute.spread`.
+    """
     if not sparse.issparse(X):
-        return X.mean(axis=0), X.std(axis=0)
+        return X.mean(axis=0), spread(X)
     center = np.asarray(X.mean(axis=0)).ravel()
     # Stored entries around their mean, then the zeros: no difference of two large squares.
     gaps = X.tocsc(copy=True)
     columns = np.repeat(np.arange(X.shape[1]), np.diff(gaps.indptr))
     squares = np.bincount(columns, (gaps.data - center[columns]) ** 2, minlength=X.shape[1])
     squares += (X.shape[0] - np.diff(gaps.indptr)) * center**2
-    return center, np.sqrt(squares / X.shape[0])
+    varies = (X.max(axis=0) - X.min(axis=0)).toarray().ravel() > 0
+    return center, np.where(varies, np.sqrt(squares / X.shape[0]), 0.0)
 
 
 def input_variance(stack: CovarianceStack | None, slopes: Array, slopes_cov: Array, n: int) -> Array:

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from scipy import linalg, optimize, sparse, special
 
+from statml.compute import ROUNDING
 from statml.regression.least_squares import Triangle
 from statml.regression.predictive import BLOCK_ROWS
 
@@ -59,7 +60,11 @@ class RidgePath:
         first = int(intercept)
         R, z = triangle.R, triangle.z
         constant = (float(R[0, 0]), R[0, 1:], float(z[0])) if intercept else None
-        U, s, Vt = linalg.svd(R[first:, first:] / scale)
+        centred = R[first:, first:].copy()
+        # What rounding leaves of a feature that does not vary is no direction to fit along.
+        rounding = ROUNDING * np.linalg.norm(R[:, first:], axis=0)
+        centred[:, np.linalg.norm(centred, axis=0) <= rounding] = 0.0
+        U, s, Vt = linalg.svd(centred / scale)
         s = np.where(np.arange(len(s)) < triangle.n - first, s, 0.0)  # more columns than rows
         return cls(s, U.T @ z[first:], Vt.T, scale, constant, triangle.rho, triangle.n)
 
@@ -156,7 +161,8 @@ def best_penalty(loss: Callable[[Array], Array], path: RidgePath) -> float:
 
     At the lower end ``LEFT_OVER`` degrees of freedom are left to the residuals.
     """
-    largest = max(float(path.s[0]) ** 2 if len(path.s) else 0.0, np.finfo(float).tiny ** 0.5)
+    # Features that all do not vary decide nothing; one of unit spread would have s^2 = n.
+    largest = (float(path.s[0]) ** 2 if len(path.s) else 0.0) or float(path.n)
     low, high = np.log(ALPHA_RANGE[0] * largest), np.log(ALPHA_RANGE[1] * largest)
 
     def spare(log_alpha: float) -> float:

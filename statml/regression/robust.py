@@ -308,8 +308,8 @@ class RobustRegression(LinearParameters, DistributionRegressor):
         inflation = float(np.sum(weights / precisions))
         measured = np.zeros(len(parts.mean)) if parts.measured is None else parts.measured
         # Errors like those of fit are the scale of the t; beside a fitted noise they come on top of it.
-        tailed = measured if self._errors_given else np.zeros(len(parts.mean))
-        plain = measured - tailed
+        none = np.zeros(len(parts.mean))
+        tailed, plain = (measured, none) if self._errors_given else (none, measured)
         scatter = np.full(len(parts.mean), inflation * self.scatter_**2)
         variances = {
             "parameter": parts.parameter,

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg, optimize, special
 
+from statml.compute import spread
 from statml.regression.evidence import Posterior, Prior
 from statml.uncertainty.mixtures import student_as_normals
 
@@ -91,11 +92,11 @@ def fit_scatter(
     student, follow_features : bool
         Student-t instead of normal; log s linear in the features instead of constant.
     """
-    center, spread = X.mean(axis=0), X.std(axis=0)
-    spread = np.where(spread > 0, spread, 1.0)
+    center, width = X.mean(axis=0), spread(X)
+    width = np.where(width > 0, width, 1.0)
     G = np.ones((len(y), 1))
     if follow_features:
-        G = np.column_stack([G, (X - center) / spread])
+        G = np.column_stack([G, (X - center) / width])
     problem = _Problem(A, G, y, error_variance, prior, student)
     # The line is searched in the whitened parameters of its own Laplace approximation,
     # which makes the search nearly isotropic whatever the units of X are.
@@ -109,7 +110,7 @@ def fit_scatter(
     full[: len(gamma)] = gamma
     log_scatter = G @ gamma
     log_range = float(log_scatter.min()), float(log_scatter.max())
-    fitted = Scatter(full, center, spread, df if student else None, log_range)
+    fitted = Scatter(full, center, width, df if student else None, log_range)
     return fitted, problem.laplace(line, gamma, df)
 
 
@@ -184,9 +185,9 @@ class _Problem:
         residual = self._offset - self._B @ u
         log_density, share, precision, _ = self._mixture(residual, gamma, df)
         mean_precision = np.sum(share * precision, axis=1)
-        spread = np.sum(share * precision**2, axis=1) - mean_precision**2
+        variation = np.sum(share * precision**2, axis=1) - mean_precision**2
         # Observed information (Louis 1982): an outlier's own curvature may be negative.
-        curvature = mean_precision - residual**2 * spread
+        curvature = mean_precision - residual**2 * variation
         try:
             factor = linalg.cholesky(self._B.T @ (curvature[:, None] * self._B) + np.eye(p), lower=True)
         except linalg.LinAlgError:

@@ -19,6 +19,7 @@ import numpy as np
 from scipy import stats
 
 from statml.errors import InputError
+from statml.plain_numbers import refuse_quantity
 from statml.uncertainty.distributions import PredictiveDistribution
 
 if TYPE_CHECKING:
@@ -209,6 +210,7 @@ def calibration_report(
 
 
 def _targets(prediction: PredictiveDistribution, y: Any) -> Array:
+    refuse_quantity("y", y)
     y = np.asarray(y, float)
     if y.shape != (len(prediction),):
         raise InputError(

@@ -84,7 +84,7 @@ class GaussianMixture(PredictiveDistribution):
         open_rows = (high > low) & np.isfinite(low) & np.isfinite(high)
         if np.any(open_rows):
             row = np.flatnonzero(open_rows)
-            pad = 1e-9 * (high - low)[row]
+            pad = 1e-9 * (high[row] - low[row])
 
             def excess(y: Array, row: Array, target: Array) -> Array:
                 z = (y[..., None] - self.means[row]) / self.stds[row]

@@ -22,7 +22,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from statml.errors import InputError, InputTypeError
 from statml.regression.errors_in_variables.gibbs import Draws, first_state, sample
-from statml.regression.errors_in_variables.kelly_exact import exact_line
+from statml.regression.errors_in_variables.kelly_exact import exact_line, refuse_dependent
 from statml.regression.errors_in_variables.kelly_fitted import KellyLine
 from statml.regression.errors_in_variables.kelly_model import Moments, Points
 from statml.regression.errors_in_variables.kelly_prior import FullPrior, KellyPrior, fill_prior
@@ -120,6 +120,8 @@ class Kelly(Method):
         prior = fill_prior(self.prior, rows.X, rows.y, p)
         scaling = Scaling.of(rows)
         points, scaled = scaling.points(rows), scaling.prior(prior)
+        if scaled.flat:
+            refuse_dependent(points.z[:-1, 0].T, rows.intercept)
         start = first_state(
             points, scaled, _rough_lines(points, rows, self.chains, rng), self.n_components, rng
         )

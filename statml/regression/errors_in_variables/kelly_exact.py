@@ -62,19 +62,24 @@ class ExactLine:
         return params, self.sigma[place] * np.exp(step * (rng.random(shape) - 0.5))
 
 
-def exact_line(A: Array, y: Array, s2: Array, prior: FullPrior) -> ExactLine:
-    """Posterior of y = A theta + noise of variance s2 + sigma^2, A (n, p).
+def refuse_dependent(X: Array, intercept: bool) -> None:
+    """Raise where rows and a flat prior leave a slope undecided.
 
     Raises
     ------
     InputError
-        A has dependent columns and the prior is flat.
+        A feature does not vary, or features depend on each other.
     """
-    if prior.flat and np.linalg.matrix_rank(A) < A.shape[1]:
+    A = np.column_stack([np.ones(len(X)), X]) if intercept else X
+    if np.linalg.matrix_rank(A) < A.shape[1]:
         raise InputError(
-            "X has features that depend on each other and the prior of the line is flat; "
+            "X has features that depend on each other or do not vary, and the prior of the line is flat; "
             "accepted are independent features or a KellyPrior with line_cov"
         )
+
+
+def exact_line(A: Array, y: Array, s2: Array, prior: FullPrior) -> ExactLine:
+    """Posterior of y = A theta + noise of variance s2 + sigma^2, A (n, p), under a prior that decides it."""
     bounds = np.log(prior.scatter_scale) + np.array([SMALLEST, LARGEST])
     coarse = np.linspace(bounds[0], bounds[1], GRID)
     log_density = np.array([_conditional(A, y, s2, t, prior)[0] for t in coarse])
