@@ -62,7 +62,7 @@ class LibraryRoom:
             talk.close()
 
     def _guard(self, lifted: frozenset[str]) -> Guard:
-        """A guard that has seen nothing yet: the conversation restores what it has."""
+        """A guard that has seen nothing yet: what was released is remembered by student."""
         if lifted not in self._known:
             self._known[lifted] = open_guard(lifted)
         known = self._known[lifted]

@@ -271,6 +271,7 @@ def test_an_answer_streams_outlives_its_connection_and_is_stopped(
         assert each.run("document.querySelectorAll('.claim').length") == 2
         assert each.run("document.querySelectorAll('#turns math').length") == 2
         assert each.run("document.querySelector('#turns').textContent.includes('$\\\\unknown{zero}$')")
+    tab.send("Page.bringToFront")  # what lies behind is not drawn for seconds
     for name, size in {"wide": (1280, 820), "phone": (390, 844)}.items():
         tab.size(*size)
         tab.picture(PICTURES / f"formulas_{name}.png")
