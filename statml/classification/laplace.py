@@ -39,7 +39,7 @@ class LogPosterior:
     def __init__(self, rows: BernoulliRows, prior: Prior) -> None:
         self.rows = rows
         self.prior = prior
-        self._inverse = linalg.inv(prior.factor)
+        self._inverse = _solve(prior.factor, np.eye(len(prior.factor)))
         self._constant = float(np.linalg.slogdet(self._inverse)[1]) - 0.5 * len(prior.mean) * np.log(
             2 * np.pi
         )
@@ -94,7 +94,7 @@ def laplace(rows: BernoulliRows, prior: Prior, start: Array | None = None) -> No
         slope = factor.T @ (L0.T @ curvature.gradient - u)
         return Step(factor @ slope, float(np.linalg.norm(slope)), factor)
 
-    at = np.zeros(len(m0)) if start is None else linalg.solve(L0, start - m0)
+    at = np.zeros(len(m0)) if start is None else _solve(L0, start - m0)
     top = climb(objective, newton_step, at, n=len(rows.target), may_stall=False)
     mode = m0 + L0 @ top.params
     curvature = rows.curvature(mode)
@@ -102,6 +102,12 @@ def laplace(rows: BernoulliRows, prior: Prior, start: Array | None = None) -> No
     logdet = -2 * float(np.sum(np.log(np.abs(np.diag(factor)))))
     log_evidence = curvature.value - 0.5 * float(top.params @ top.params) - 0.5 * logdet
     return NormalApproximation(mode, L0 @ factor, float(log_evidence), float(curvature.value), top.steps)
+
+
+def _solve(L0: Array, right: Array) -> Array:
+    """L0^-1 right, its rows first brought to one size: units of the features are no ill condition."""
+    size = np.max(np.abs(L0), axis=1)
+    return linalg.solve(L0 / size[:, None], (right.T / size).T)
 
 
 def _inverse_factor(L0: Array, observed: Array, expected: Array) -> Array:

@@ -130,6 +130,16 @@ def test_the_intercept_is_free_at_the_centre_of_the_features():
     assert not np.allclose(near, shifted.coef_, rtol=0.05)
 
 
+@pytest.mark.filterwarnings("error")
+def test_units_of_any_size_are_no_ill_condition():
+    rng = np.random.default_rng(8)
+    X = rng.normal(size=(60, 2))
+    y = rng.random(60) < 1 / (1 + np.exp(-X[:, 0]))
+    plain = BayesianLogisticRegression().fit(X, y).coef_
+    for unit in (1e-30, [1e-20, 1e20]):
+        assert_allclose(BayesianLogisticRegression().fit(X * unit, y).coef_ * unit, plain, rtol=1e-9)
+
+
 def test_evidence_does_not_feel_units_and_is_stationary():
     model = BayesianLogisticRegression().fit(X, Y)
     scaled = BayesianLogisticRegression().fit(X * [1000.0, 0.01] + [4000.0, 2.0], Y)
