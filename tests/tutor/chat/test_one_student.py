@@ -86,10 +86,15 @@ def test_ten_pieces_in_ten_conversations_are_ten_turns(
         claims = talk.answer(QUESTION).claims if how == "answer" else list(talk.say(QUESTION))
         return "".join(c.text for c in claims if hasattr(c, "quote"))
 
-    # to ten students of whom each sees one piece, nine of the pieces are harmless
-    assert sum(text in said(text, f"other {i}") for i, text in enumerate(pieces)) == 9
+    def share(said: list[str]) -> float:
+        return sum(len(text) for text, shown in zip(pieces, said, strict=True) if shown) / len(
+            " ".join(pieces)
+        )
+
+    # ten students of whom each sees one piece, and one student who asks for one after the other
+    assert share([said(text, f"other {i}") for i, text in enumerate(pieces)]) > 0.7
     remembered = [said(text, "s1") for text in pieces]
-    assert sum(map(bool, remembered)) <= 5 and not remembered[-1]
+    assert share(remembered) < 0.5 and not remembered[-1]
 
 
 def test_two_conversations_side_by_side_share_the_memory(tmp_path: Path) -> None:
