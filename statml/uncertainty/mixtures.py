@@ -106,13 +106,14 @@ class GaussianMixture(PredictiveDistribution):
     def crps(self, y: Any) -> Array:
         distance = np.asarray(y, float)[..., None] - self.means
         near = np.sum(self.weights * _mean_distance(distance, self.stds), axis=1)
-        pair = np.zeros(len(self))
-        for k in range(self.stds.shape[1]):
-            gap = self.means - self.means[:, k, None]
-            width = np.hypot(self.stds, self.stds[:, k, None])
-            pair += self.weights[:, k] * np.sum(self.weights * _mean_distance(gap, width), axis=1)
+        # Half of the mean distance of two draws; each pair of components is met once, and each with itself.
+        pair = np.sum(self.weights**2 * self.stds, axis=1) / np.sqrt(np.pi)
+        for k in range(1, self.stds.shape[1]):
+            gap = self.means[:, :k] - self.means[:, k, None]
+            width = np.hypot(self.stds[:, :k], self.stds[:, k, None])
+            pair += self.weights[:, k] * np.sum(self.weights[:, :k] * _mean_distance(gap, width), axis=1)
         with np.errstate(invalid="ignore"):
-            return np.where(np.isinf(near), np.inf, near - 0.5 * pair)
+            return np.where(np.isinf(near), np.inf, near - pair)
 
     def sample(self, size: int = 1, *, rng: Any = None) -> Array:
         rng = generator(rng)
@@ -134,7 +135,7 @@ class GaussianMixture(PredictiveDistribution):
 def _mean_distance(mean: Array, std: Array) -> Array:
     """E|Z| of a normal variable with this mean and standard deviation."""
     z = mean / std
-    return mean * (2 * special.ndtr(z) - 1) + 2 * std * stats.norm.pdf(z)
+    return mean * special.erf(np.sqrt(0.5) * z) + np.sqrt(2 / np.pi) * std * np.exp(-0.5 * z**2)
 
 
 def student_as_normals(df: float) -> tuple[Array, Array]:
