@@ -3,8 +3,8 @@
 The estimators are found, not listed: a new one is tested the day it is exported.
 """
 
-import importlib
 import functools
+import importlib
 import inspect
 import pickle
 import pkgutil
