@@ -14,22 +14,23 @@ its telemetry is off.
 from __future__ import annotations
 
 import re
-from collections.abc import KeysView
-from contextlib import suppress
+from collections.abc import Iterator, KeysView
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
 
-from statml.errors import InputError, MissingExtraError, ServiceError
+from statml.errors import InputError, MissingExtraError, ServiceError, StatmlError
 from tutor.library.index.embedding import Vectors
 from tutor.library.index.matrix import Matrix
 from tutor.library.index.passages import Ids, Mask, Passages
+from tutor.library.index.stored import identity
 from tutor.library.store import Library
 
-#: Chroma takes at most 5461 rows a call.
-BATCH = 4000
+#: Chroma takes at most 5461 rows a call, and its server 40 MB.
+BATCH, NUMBERS = 4000, 4_000_000
 #: Neighbours kept and looked at while the graph is built and searched.
 GRAPH = {"hnsw:space": "ip", "hnsw:M": 16, "hnsw:construction_ef": 100, "hnsw:search_ef": 100}
 
@@ -72,16 +73,20 @@ class ChromaIndex:
     def refresh(self, passages: Passages) -> None:
         """Open the collection of the library's model, and bring it up to the matrix if we may write."""
         self._matrix.refresh(passages)
+        self._follow()
+
+    def _follow(self) -> None:
         model = self._library.manifest("embedder")
         if not model:
             self._collection, self._model = None, ""
             return
-        if model != self._model:
-            self._collection = self._open(model)
-            self._inside = {int(one) for one in self._collection.get(include=[])["ids"]}
-            self._model = model
-        if self._may_write():
-            self._synchronise()
+        with self._told():
+            if model != self._model:
+                self._collection = self._open(model)
+                self._inside = self._ids_inside()
+                self._model = model
+            if self._may_write():
+                self._synchronise()
         alive = self._matrix.known
         self._lacking = np.array(sorted(alive - self._inside), dtype=np.int64)
         self._gone = len(self._inside - alive)
@@ -91,7 +96,7 @@ class ChromaIndex:
         if self._collection is None or allowed is not None or not self._inside:
             return self._matrix.search(query, k, allowed)
         asked = min(k + min(self._gone, 10 * k), len(self._inside))
-        answer = self._collection.query(query_embeddings=[query], n_results=asked, include=["distances"])
+        answer = self._asked(query, asked)
         ids = np.array([int(one) for one in answer["ids"][0]], dtype=np.int64)
         scores = 1 - np.array(answer["distances"][0], dtype=np.float32)
         kept = np.array([int(one) in self._matrix.known for one in ids], dtype=bool)
@@ -101,6 +106,32 @@ class ChromaIndex:
             scores = np.concatenate([scores, self._matrix.rows(self._lacking) @ query])
         best = np.lexsort((ids, -scores))[:k]
         return ids[best], scores[best]
+
+    def _asked(self, query: Vectors, number: int) -> Any:
+        def ask() -> Any:
+            return self._collection.query(query_embeddings=[query], n_results=number, include=["distances"])
+
+        with suppress(Exception):
+            return ask()
+        # a server that was restarted may have lost everything: once more from the beginning
+        self._model = ""
+        self._follow()
+        with self._told():
+            return ask()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Tell any failure of Chroma's own in one sentence."""
+        try:
+            yield
+        except StatmlError:
+            raise
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            mend = "remove the folder" if isinstance(self._place, Path) else "start it"
+            raise ServiceError(
+                f"Chroma at {self._place} does not answer ({reason}): {mend}, or set TUTOR_VECTORS=mapped to do without it"
+            ) from error
 
     def rows(self, ids: Ids) -> Vectors:
         """Vectors of `ids`."""
@@ -125,24 +156,22 @@ class ChromaIndex:
             ) from error
         settings = Settings(anonymized_telemetry=False)
         dimension = int(self._library.manifest("dimension"))
-        name = "passages-" + re.sub(r"[^A-Za-z0-9]+", "-", model).strip("-")[:50]
-        try:
-            if isinstance(self._place, Path):
-                client: Any = chromadb.PersistentClient(str(self._place), settings)
-            else:
-                url = urlsplit(self._place)
-                client = chromadb.HttpClient(
-                    url.hostname or "", url.port or 8000, url.scheme == "https", settings=settings
-                )
-            collection = client.get_or_create_collection(
-                name,
-                metadata={**GRAPH, "model": model, "dimension": dimension},
-                embedding_function=_stand_in(),
+        name = re.sub(r"[^A-Za-z0-9]+", "-", model).strip("-")[:50]
+        if isinstance(self._place, Path):
+            client: Any = chromadb.PersistentClient(str(self._place), settings)
+            name = f"passages-{name}"
+        else:
+            url = urlsplit(self._place)
+            client = chromadb.HttpClient(
+                url.hostname or "", url.port or 8000, url.scheme == "https", settings=settings
             )
-        except Exception as error:
-            raise ServiceError(
-                f"Chroma at {self._place} cannot be opened ({error}); set TUTOR_VECTORS=mapped to do without"
-            ) from error
+            # a server may hold several libraries, whose passages have the same numbers
+            name = f"passages-{identity(self._library)[:12]}-{name}"
+        collection = client.get_or_create_collection(
+            name,
+            metadata={**GRAPH, "model": model, "dimension": dimension},
+            embedding_function=_stand_in(),
+        )
         stored = collection.metadata or {}
         if stored.get("model") != model or stored.get("dimension") != dimension:
             raise InputError(
@@ -167,14 +196,18 @@ class ChromaIndex:
             return False
         self._lock = lock
         # what another writer added while we had none of it
-        self._inside = {int(one) for one in self._collection.get(include=[])["ids"]}
+        self._inside = self._ids_inside()
         return True
+
+    def _ids_inside(self) -> set[int]:
+        return {int(one) for one in self._collection.get(include=[])["ids"]}
 
     def _synchronise(self) -> None:
         alive = self._matrix.known
         lacking = sorted(alive - self._inside)
-        for start in range(0, len(lacking), BATCH):
-            ids = lacking[start : start + BATCH]
+        batch = min(BATCH, max(1, NUMBERS // max(1, self._matrix.vectors.shape[1])))
+        for start in range(0, len(lacking), batch):
+            ids = lacking[start : start + batch]
             rows = self._matrix.rows(np.array(ids, dtype=np.int64))
             self._collection.upsert(ids=[str(one) for one in ids], embeddings=rows)
             self._inside.update(ids)

@@ -8,6 +8,7 @@ vectors, and nothing made by another model is stored or compared.
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -127,6 +128,14 @@ def forget(library: Library) -> None:
         db.execute("DELETE FROM vectors")
         db.execute("DELETE FROM manifest WHERE name IN ('embedder', 'dimension', 'vectors_corpus_sha256')")
         schema.put(db, "generation", str(int(schema.value(db, "generation")) + 1))
+
+
+def identity(library: Library) -> str:
+    """A name no other library has; given when it is first asked for, and kept in the file."""
+    if not library.manifest("identity"):
+        with library.transaction() as db:
+            schema.put(db, "identity", schema.value(db, "identity") or uuid.uuid4().hex)
+    return library.manifest("identity")
 
 
 def check_model(library: Library, embedder: Embedder) -> None:
