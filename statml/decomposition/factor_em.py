@@ -166,12 +166,13 @@ def _next_variance(pixels: Pixels, mean: Any, loadings: Any, scores: Posterior, 
             total += 0.5 * float(xp.sum(logs - weights * squares[batch]))
         return total
 
+    # In units of s^2, so that no square of a weight leaves the range of floats.
     slope = information = 0.0
     for batch in pixels.batches():
-        weights = 1 / (pixels.variances[batch] + variance)
-        slope += float(xp.sum(weights**2 * squares[batch] - weights))
+        weights = 1 / (pixels.variances[batch] / variance + 1)
+        slope += float(xp.sum(weights**2 * (squares[batch] / variance) - weights))
         information += float(xp.sum(weights**2))
-    step, floor = slope / information, FLOOR * float(xp.mean(xp.sum(loadings**2, axis=1)))
+    step, floor = variance * slope / information, FLOOR * float(xp.mean(xp.sum(loadings**2, axis=1)))
     now = expected(variance)
     for _ in range(HALVINGS):
         candidate = max(variance + step, floor)

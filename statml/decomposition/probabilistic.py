@@ -167,7 +167,8 @@ class ProbabilisticPCA(LinearScores):
                 times += block.T @ (block @ loadings)
             times /= n
             inner = np.diag(1 / (np.sum(loadings**2, axis=0) + noise))
-            second = noise * inner + inner @ (loadings.T @ times) @ inner  # mean of E[z z^T]
+            # mean of E[z z^T]; in this order no product leaves the range of floats
+            second = noise * inner + (inner @ loadings.T) @ (times @ inner)
             new = times @ inner @ np.linalg.inv(second)
             new_noise = max((total - np.sum(times * (new @ inner))) / d, EM_FLOOR * total)
             # orthogonal columns, so that the next inverse is that of a diagonal

@@ -72,6 +72,7 @@ class NormalMixture(DensityMixin, BaseEstimator):
             raise InputError(
                 f"X has n_samples = {used} rows with values and positive weight; accepted are at least {least}"
             )
+        rows.refuse_empty_columns(weights)
         center, scale, variance = rows.units(weights)
         standard = rows.standardised(center, scale)
         data = standard.measurements(namespace(self.device), weights)

@@ -70,6 +70,16 @@ class Rows:
             noise = np.sum(share * _diagonals(self.errors), axis=0) / total
         return center, scale, np.maximum(1 - noise / scale**2, LEAST_REAL)
 
+    def refuse_empty_columns(self, weights: Array) -> None:
+        """Raise where a feature was measured in no row of positive weight: only the prior would speak of it."""
+        if self.projection is not None:
+            return
+        seen = np.any(np.isfinite(self.values[weights > 0]), axis=0)
+        if not np.all(seen):
+            raise InputError(
+                f"column {int(np.argmin(seen))} of X is missing in every row; accepted are columns with data"
+            )
+
     def _projected_units(self, share: Array, values: Array) -> tuple[Array, Array, Array]:
         """One scale for all features, from least squares of the values on their projections."""
         R = self.projection

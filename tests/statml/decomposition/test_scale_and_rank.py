@@ -16,7 +16,8 @@ each = pytest.mark.parametrize("model", ESTIMATORS.values(), ids=ESTIMATORS)
 
 
 @each
-@pytest.mark.parametrize("unit", [1e-45, 1e-17, 1e30])
+@pytest.mark.parametrize("unit", [1e-90, 1e-45, 1e-17, 1e30, 1e90])
+@pytest.mark.filterwarnings("error")
 def test_units_do_not_matter(model, unit):
     """Fluxes of 1e-17 erg / s / cm^2 / A are as good as those of 1."""
     rng = np.random.default_rng(0)

@@ -199,3 +199,14 @@ def test_one_normal_from_the_moments_of_sculptor():
     Z = (Z - Z.mean(axis=0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(Z.T, ddof=0))).T
     X = Z @ np.linalg.cholesky(covariance).T / np.sqrt(np.diag(covariance))
     assert_allclose(GaussianMixture(1, prior_strength=0).fit(X).log_likelihood_, -308.8652, atol=0.03)
+
+
+@pytest.mark.parametrize("estimator", [GaussianMixture(1), ExtremeDeconvolution(1)])
+def test_a_column_without_data_is_refused(estimator):
+    X = np.random.default_rng(0).normal(size=(30, 3))
+    X[:, 1] = np.nan
+    with pytest.raises(InputError, match="column 1 of X is missing in every row"):
+        estimator.fit(X)
+    X[0, 1] = 0.5
+    with pytest.raises(InputError, match="column 1 of X is missing in every row"):
+        estimator.fit(X, sample_weight=(np.arange(30) > 0).astype(float))
