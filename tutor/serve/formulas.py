@@ -180,6 +180,10 @@ def _element(element: Element, left: list[int], deep: int) -> Tree:
         children = _spaced(_joined(children))
     attributes = _attributes(element)
     if tag == "mover" and len(children) == 2 and children[1][0] == "mo" and children[1][-1] in _ACCENTS:
+        if children[1][-1] in ("¯", "‾") and children[0][0] == "mrow" and len(children[0]) == 3:
+            children[0] = children[0][2]
+        if children[1][-1] in ("¯", "‾") and children[0][0] not in ("mi", "mn"):
+            return ["mrow", {"class": "over"}, children[0]]  # few fonts have a bar that stretches
         attributes["accent"] = "true"
     return [tag, attributes, *([text] if text else []), *children]
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -154,3 +159,36 @@ def test_marks_of_markdown_sources_are_shown_and_their_words_kept() -> None:
     assert "shown" not in dressed({**event, "source_id": "2306.11232", "quote": "a **b**", "text": "a **b**"})
     source = {"event": "source", "title": "Trees", "section": "Trees > Pruning", "source_id": "a"}
     assert dressed(source)["shown"] == {"section": ["Pruning"]}
+
+
+def unread(text: str) -> Iterator[tuple[str, bool]]:
+    """Every formula of a text, and whether it stays as its TeX."""
+    place = 0
+    while match := formulas._FORMULA.search(text, place):
+        tex = (match["block"] or match["inline"]).strip()
+        prose = formulas._PROSE.search(tex) is not None
+        place = match.end() - prose
+        if not prose:
+            yield tex, tree(tex, match["block"] is not None) is None
+
+
+def test_the_formulas_of_our_own_pages_are_read() -> None:
+    told = []
+    for page in (Path(__file__).parents[3] / "docs" / "chapters").glob("*.md"):
+        words = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+        told += unread(words)
+    left = [tex for tex, kept in told if kept]
+    assert len(told) > 500 and len(left) <= len(told) // 100, left
+
+
+@pytest.mark.data
+@pytest.mark.slow
+@pytest.mark.skipif("STATML_DATA" not in os.environ, reason="needs $STATML_DATA")
+def test_the_formulas_of_real_abstracts_are_read() -> None:
+    told: list[tuple[str, bool]] = []
+    with gzip.open(Path(os.environ["STATML_DATA"]) / "tutor" / "astro_ph_2025_2026.jsonl.gz", "rt") as file:
+        for line in file:
+            told += unread(json.loads(line)["abstract"])
+    left = sum(kept for _, kept in told)
+    print(f"{left} of {len(told)} formulas in real abstracts stay as their TeX")
+    assert len(told) > 50_000 and left < len(told) / 200

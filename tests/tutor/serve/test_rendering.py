@@ -242,3 +242,34 @@ def test_formulas_are_built_from_the_lists_alone() -> None:
     assert {e["tag"] for e in made if e not in math} <= OURS
     assert not any(name in ("href", "onclick", "src") for e in made for name in e["attributes"])
     assert all(f"$tex{n}$" in shown["turns"]["text"] for n in range(1, len(bad) + 1))
+
+
+def test_payloads_in_names_titles_tasks_and_reflections_stay_text(payloads: list[str]) -> None:
+    all_of_them = " ".join(payloads)
+    course = {**COURSE, "title": all_of_them, "tasks": [{"name": all_of_them, "what": all_of_them}]}
+    said = {**REFLECTION, "changed_at": "2026-11-24T12:00:00+00:00", "purpose": all_of_them}
+    lines = replies([], all_of_them)["GET /api/log"][1]
+    used = {"student": "s1", "assignment": "05", "reflection": said, "ai_use": [],
+            "questions": [{**lines[0], "assignment": all_of_them}]}  # fmt: skip
+    known = replies([], all_of_them) | {
+        "GET /api/assignments": [200, [course]],
+        "GET /api/homework/05": [200, used],
+    }
+    steps = [CHOOSE, {"id": "tab-log", "event": "click"}]
+    student = run({"script": "app.js", "replies": known, "steps": steps})["shown"]
+    row = {"student": all_of_them, "questions": 1, "hints": 1, "refusals": 1, "tokens": 1, "last": all_of_them,
+           "reflected": True, "missing": [all_of_them], "conversations": 1}  # fmt: skip
+    known = {
+        "GET /api/instructor/me": [200, {"csrf": "t"}],
+        "GET /api/instructor/students": [200, [row]],
+        "GET /api/instructor/homework": [200, [course]],
+        "GET /api/instructor/homework/05": [200, [row]],
+    }
+    boss = run({"script": "instructor.js", "replies": known, "steps": []}, "instructor.html")["shown"]
+    shown = [student[part] for part in ("log", "log-homework", "assignment", "task", "due")]
+    for part in (*shown, boss["class"], boss["use"], boss["homework"]):
+        assert payloads[0] in part["text"]
+        for each in elements(part):
+            assert each["tag"] in OURS, each["tag"]
+            assert not any(name.startswith("on") or name in ("style", "src") for name in each["attributes"])
+    assert student["purpose"]["value"] == all_of_them

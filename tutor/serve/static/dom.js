@@ -67,6 +67,17 @@ export async function* lines(reply) {
   if (rest) yield JSON.parse(rest);
 }
 
+// A table that can be scrolled by keys and, on a phone, read line by line. A cell is what stands in it, or [class, what].
+export function table(label, headings, rows) {
+  const cell = (value, n) => {
+    const [name, held] = Array.isArray(value) ? value : ["", value];
+    return element("td", { class: name || null, "data-label": headings[n] }, held);
+  };
+  return element("div", { class: "table", tabindex: "0", role: "region", "aria-label": label }, element("table", {},
+    element("thead", {}, element("tr", {}, headings.map((t) => element("th", { scope: "col" }, t)))),
+    element("tbody", {}, rows.map((cells) => element("tr", {}, cells.map(cell))))));
+}
+
 export const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
 
 // Wait, but no longer than until the network is back.

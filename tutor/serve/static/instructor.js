@@ -1,6 +1,6 @@
 // The instructor's page: links, revocation, transcripts.
 
-import { $, element, fetched, keepToken, request, themeButton, when } from "./dom.js";
+import { $, element, fetched, keepToken, request, table, themeButton, when } from "./dom.js";
 import { due } from "./homework.js";
 import { ASKED, asked, files, reflected } from "./log.js";
 import { Transcript } from "./transcript.js";
@@ -14,24 +14,23 @@ function failed(error) {
   else $("made").textContent = error.message;
 }
 
+function button(text, label, act, name = null) {
+  return element("button", { type: "button", class: name, "aria-label": label, onclick: () => act().catch(failed) }, text);
+}
+
 // A class in one homework, a line a student.
 async function use() {
   const number = $("homework").value;
   $("due").textContent = due(homework.find((each) => each.number === number));
   const where = `/api/instructor/homework/${number}`;
   const rows = await fetched(where);
-  const row = (s) => element("tr", {},
-    element("th", { scope: "row" }, s.student),
-    element("td", {}, s.questions),
-    element("td", {}, s.hints),
-    element("td", {}, s.refusals),
-    element("td", {}, s.tokens),
-    element("td", {}, s.reflected ? (s.missing.length ? `${ASKED - s.missing.length} of ${ASKED} answers` : "complete") : "none yet"),
-    element("td", {}, element("div", { class: "actions" }, element("button", { type: "button", "aria-label": `Read how ${s.student} used AI`, onclick: () => reads(s.student, number).catch(failed) }, "Read"))));
+  const row = (s) => [
+    ["name", s.student], s.questions, s.hints, s.refusals, s.tokens,
+    s.reflected ? (s.missing.length ? `${ASKED - s.missing.length} of ${ASKED} answers` : "complete") : "none yet",
+    button("Read", `Read how ${s.student} used AI`, () => reads(s.student, number)),
+  ];
   $("use").replaceChildren(...(rows.length
-    ? [files(where, ["csv", "json", "md"]), element("div", { class: "table", tabindex: "0", role: "region", "aria-label": "How AI was used" }, element("table", {},
-        element("thead", {}, element("tr", {}, ["Student", "Questions", "Hints", "Solutions refused", "Tokens", "Reflection", "Actions"].map((t) => element("th", { scope: "col" }, t)))),
-        element("tbody", {}, rows.map(row))))]
+    ? [files(where, ["csv", "json", "md"]), table("How AI was used", ["Student", "Questions", "Hints", "Solutions refused", "Tokens", "Reflection", "Actions"], rows.map(row))]
     : [element("p", { class: "notice" }, "Nobody has asked anything for this homework yet.")]));
 }
 
@@ -80,18 +79,15 @@ async function choices() {
 
 async function list() {
   const all = await fetched("/api/instructor/students");
-  const row = (s) => element("tr", {},
-    element("th", { scope: "row" }, s.student),
-    element("td", {}, s.conversations),
-    element("td", {}, s.questions),
-    element("td", { class: "time" }, when(s.last)),
-    element("td", {}, element("div", { class: "actions" },
-      element("button", { type: "button", "aria-label": `Read the conversations of ${s.student}`, onclick: () => read(s.student).catch(failed) }, "Read"),
-      element("button", { type: "button", class: "danger", "aria-label": `Revoke the links and sessions of ${s.student}`, onclick: () => revoke(s.student).catch(failed) }, "Revoke"))));
+  const row = (s) => [
+    ["name", s.student], s.conversations, s.questions, ["time", when(s.last)],
+    ["actions", [
+      button("Read", `Read the conversations of ${s.student}`, () => read(s.student)),
+      button("Revoke", `Revoke the links and sessions of ${s.student}`, () => revoke(s.student), "danger"),
+    ]],
+  ];
   $("class").replaceChildren(all.length
-    ? element("div", { class: "table", tabindex: "0", role: "region", "aria-label": "Students" }, element("table", {},
-        element("thead", {}, element("tr", {}, ["Student", "Conversations", "Questions", "Last", "Actions"].map((t) => element("th", { scope: "col" }, t)))),
-        element("tbody", {}, all.map(row))))
+    ? table("Students", ["Student", "Conversations", "Questions", "Last", "Actions"], all.map(row))
     : element("p", { class: "notice" }, "Nobody has asked anything yet."));
 }
 

@@ -1,6 +1,6 @@
 // The log of AI use by homework: what was asked, what came of it, and what the student says of it.
 
-import { $, element, fetched, when } from "./dom.js";
+import { $, element, fetched, table, when } from "./dom.js";
 
 const FIELDS = [
   ["purpose", "What did you use it for?"],
@@ -26,15 +26,10 @@ function outcome(line) {
 
 export function asked(lines, nothing) {
   if (!lines.length) return element("p", { class: "notice" }, nothing);
-  const row = (line) => element("tr", {},
-    element("td", { class: "time" }, when(line.at)),
-    element("td", { class: "prompt" }, line.prompt),
-    element("td", {}, line.assignment || "–"),
-    element("td", {}, outcome(line)),
-    element("td", {}, line.answered_by, line.tokens ? ` (${line.tokens} tokens)` : ""));
-  return element("div", { class: "table", tabindex: "0", role: "region", "aria-label": "Questions" }, element("table", {},
-    element("thead", {}, element("tr", {}, ["When", "Asked", "Homework", "What came of it", "Answered by"].map((t) => element("th", { scope: "col" }, t)))),
-    element("tbody", {}, lines.map(row))));
+  return table("Questions", ["When", "Asked", "Homework", "What came of it", "Answered by"], lines.map((line) => [
+    ["time", when(line.at)], ["prompt", line.prompt], line.assignment || "–", outcome(line),
+    `${line.answered_by}${line.tokens ? ` (${line.tokens} tokens)` : ""}`,
+  ]));
 }
 
 function missing(reflection) {

@@ -10,7 +10,7 @@ const TRUTH = /^(true|false)$/;
 const LENGTH = /^(-?[0-4](\.\d{1,4})?em|0)$/;
 const ATTRIBUTES = new Map(Object.entries({
   stretchy: TRUTH, fence: TRUTH, accent: TRUTH, accentunder: TRUTH, displaystyle: TRUTH, largeop: TRUTH, movablelimits: TRUTH,
-  form: /^(prefix|infix|postfix)$/, scriptlevel: /^[+-]?[0-3]$/, mathvariant: /^normal$/, class: /^(left|right|center)$/,
+  form: /^(prefix|infix|postfix)$/, scriptlevel: /^[+-]?[0-3]$/, mathvariant: /^normal$/, class: /^(left|right|center|over)$/,
   linethickness: LENGTH, width: LENGTH, minsize: LENGTH, maxsize: LENGTH,
 }));
 const DEEPEST = 30;
