@@ -107,6 +107,7 @@ def test_a_simulation_beside_the_theory(capsys, tmp_path):
         (["simulate", "--elements", "O,Q"], "symbols has 'Q'"),
         (["simulate", "--grid", "8"], "too coarse"),
         (["simulate", "--out", "maps.csv"], ".npz"),
+        (["simulate", "--out", "nowhere/maps.npz"], "a folder that does not exist"),
     ],
 )
 def test_bad_input_is_one_line(words, sentence, capsys):

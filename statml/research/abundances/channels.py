@@ -236,8 +236,8 @@ def load_elements(
 
     Raises
     ------
-    InputError
-        A symbol that the table does not have, a channel missing.
+    InputError, InputTypeError
+        A symbol that the table does not have, a channel missing, one string in place of a list.
 
     Examples
     --------
@@ -245,6 +245,8 @@ def load_elements(
     [Element('Ba', ccsn 0.053 at 7.943 Myr, agb 0.947 at 758.6 Myr)]
     """
     table = _table()
+    if isinstance(symbols, str):  # whose letters would be taken for symbols
+        raise InputTypeError(f"symbols is {symbols!r}; accepted is a list of symbols, such as [{symbols!r}]")
     wanted = list(table) if symbols is None else list(symbols)
     for symbol in wanted:
         if symbol not in table:

@@ -46,6 +46,10 @@ def add_simulate(parser: argparse.ArgumentParser) -> None:
 def _simulate(args: argparse.Namespace) -> int:
     if args.out is not None and args.out.suffix != ".npz":
         raise InputError(f"--out is {str(args.out)!r}; accepted is a name that ends in .npz")
+    if args.out is not None and not args.out.parent.is_dir():
+        raise InputError(
+            f"--out is {str(args.out)!r}, in a folder that does not exist; accepted is a file in one that does"
+        )
     env = Environment.fiducial()
     elements = [
         through_beam(element, args.beam * u.pc) for element in load_elements(args.elements.split(","))

@@ -38,8 +38,9 @@ def magnitudes(name: str, value: Any, unit: Any) -> Array:
         It is not finite.
     """
     if not isinstance(value, u.Quantity):
+        said = f"an array of shape {np.shape(value)}" if np.ndim(value) else repr(value)
         raise InputTypeError(
-            f"{name} is {value!r}, which has no unit; accepted is an astropy Quantity that converts to {unit}"
+            f"{name} is {said}, which has no unit; accepted is an astropy Quantity that converts to {unit}"
         )
     try:
         numbers = np.asarray(value.to_value(unit), dtype=float)

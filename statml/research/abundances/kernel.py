@@ -36,6 +36,7 @@ agrees with the isotropic form and rejects this one; the isotropic form is the d
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,11 @@ def kernel(
     ------
     InputError, InputTypeError, WrongUnitError
 
+    Warns
+    -----
+    UserWarning
+        A delay is beyond `env.t_star`: no cluster is old enough, and the covariance is 0.
+
     Examples
     --------
     Supernovae of massive stars, correlated to half at 442 pc:
@@ -104,6 +110,14 @@ def kernel(
     length, time = env.length_unit.value, env.time_unit.value
     x = _at_least_zero("delay_x", delay_x, TIME) / time
     y = _at_least_zero("delay_y", delay_y, TIME) / time
+    for name, delay in (("delay_x", x), ("delay_y", y)):
+        if np.any(delay >= env.scaled.t_star):
+            warnings.warn(
+                f"{name} is at least t_star = {env.t_star:.4g}; no cluster is old enough for it, and it contributes "
+                "nothing",
+                UserWarning,
+                stacklevel=2,
+            )
     separation = _at_least_zero("r", r, LENGTH) / length
     width2 = (channel_x.width.value**2 + channel_y.width.value**2) / length**2
     kicks = [channel.kick.to_value(SPEED) * time / length for channel in (channel_x, channel_y)]

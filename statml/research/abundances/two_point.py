@@ -69,7 +69,7 @@ def two_point(
         Abundances, or what is left of them when a gradient is removed.
     bins : Quantity (k + 1,)
         Edges of the separations, lower < r <= upper.
-    err : array (n,), optional
+    err : float or array (n,), optional
         Standard errors. Points are weighted by 1 / (err^2 + s^2), with the scatter s that errors do not explain.
     regions : int, optional
         Number of compact regions for jackknife errors. One galaxy has few independent regions; a
@@ -102,7 +102,13 @@ def two_point(
         )
     if not np.all(np.isfinite(values)):
         raise InputError("dz has a value that is not finite; accepted are finite values")
+    if np.ptp(values) == 0:
+        raise InputError(f"dz is {values[0]:g} everywhere; accepted are values that vary")
     edges = magnitudes("bins", bins, LENGTH)
+    if edges.ndim != 1 or len(edges) < 2 or np.any(np.diff(edges) <= 0):
+        raise InputError(
+            f"bins has shape {edges.shape} or does not grow; accepted are 2 or more growing edges"
+        )
     weight, dilution = _weights(values, err)
     xi = _xi(places, values, weight, edges)
     if not np.all(np.isfinite(xi)):
@@ -131,9 +137,11 @@ def _weights(values: Array, err: Any) -> tuple[Array, float | None]:
     if err is None:
         return np.ones(len(values)), None
     errors = np.asarray(err, float)
+    if errors.ndim == 0:
+        errors = np.full(values.shape, float(errors))
     if errors.shape != values.shape or not np.all((errors > 0) & np.isfinite(errors)):
         raise InputError(
-            f"err has shape {errors.shape} or a value not positive; accepted is {values.shape}, > 0"
+            f"err has shape {errors.shape} or a value not positive; accepted is a number or {values.shape}, > 0"
         )
     total, noise = float(np.var(values)), float(np.mean(errors**2))
     left = max(total - noise, 0.0)

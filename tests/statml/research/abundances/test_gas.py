@@ -122,6 +122,9 @@ def test_jackknife_errors_are_larger_than_none():
         (lambda x: two_point(x, x, np.full(9, np.nan), [0, 1] * u.kpc), InputError, "not finite"),
         (lambda x: two_point(x, x, np.arange(9.0), [0, 1] * u.kpc, np.zeros(9)), InputError, "err"),
         (lambda x: two_point(x, x, np.arange(9.0), [50, 60] * u.kpc), InputError, "bin without"),
+        (lambda x: two_point(x, x, np.arange(9.0), [6, 5] * u.kpc), InputError, "bins has shape"),
+        (lambda x: two_point(x, x, np.ones(9), [0, 1] * u.kpc), InputError, "dz is 1 everywhere"),
+        (lambda x: two_point(x, x, np.arange(9.0), [0, 1] * u.kpc, -0.1), InputError, "err"),
         (lambda x: remove_gradient(x, x, np.arange(8.0)), InputError, "accepted are equal"),
         (
             lambda x: deproject(

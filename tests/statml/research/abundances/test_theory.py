@@ -106,6 +106,16 @@ def test_a_number_without_unit_is_refused(make):
         make()
 
 
+def test_a_kernel_of_a_late_delay_is_zero_and_says_so():
+    with pytest.warns(UserWarning, match="delay_y is at least t_star = 2794 Myr"):
+        assert kernel(CCSN, 10 * u.Myr, AGB, 5 * u.Gyr, ENV) == 0
+
+
+def test_one_string_is_no_list_of_symbols():
+    with pytest.raises(InputTypeError, match=r"accepted is a list of symbols, such as \['Fe'\]"):
+        load_elements("Fe")
+
+
 def test_a_wrong_unit_is_astropys_error_too():
     with pytest.raises(u.UnitConversionError):
         ENV.replace(drift=2 * u.pc)
