@@ -44,6 +44,7 @@ from tutor.serve.shown import Kept, entries_of, listed, log_of, plain
 
 router = APIRouter()
 MOST_CONVERSATIONS = 500
+_ENDED = {"event": "refusal", "kind": "service", "text": "your session has ended; what was said is kept"}
 STATIC = str(resources.files("tutor.serve").joinpath("static"))
 
 
@@ -146,7 +147,7 @@ async def say(request: Request, number: int, who: ChangingStudent, sent: Body) -
         raise HTTPException(429, str(error)) from None
     # a proxy that gathers pieces would make a stream of them no more
     return StreamingResponse(
-        _lines(turn), media_type="application/x-ndjson", headers={"X-Accel-Buffering": "no"}
+        _lines(request, turn), media_type="application/x-ndjson", headers={"X-Accel-Buffering": "no"}
     )
 
 
@@ -216,8 +217,11 @@ def _check_owned(home: House, number: int, student: str) -> None:
         entries_of(store, number, student)
 
 
-async def _lines(turn: Turn) -> AsyncIterator[str]:
+async def _lines(request: Request, turn: Turn) -> AsyncIterator[str]:
     async for event in turn.events():
+        if await run_in_threadpool(found_session, request, STUDENT) is None:
+            yield json.dumps(_ENDED) + "\n"  # revoked meanwhile: not a word more
+            return
         yield json.dumps(event) + "\n"
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from starlette.testclient import TestClient
 from statml.errors import InputError
 from tutor.guard import Guard
 from tutor.serve.application import build
+from tutor.serve.desk import Desk, Question
 from tutor.serve.logins import LINK_SECONDS, SESSION_SECONDS, Logins
 
 QUESTION = "Why do stars spin down?"
@@ -52,6 +55,28 @@ def test_a_session_ends_by_time_by_leaving_and_by_revocation(school) -> None:
     assert third.get("/api/me").status_code == 200
     school.clock.now += SESSION_SECONDS
     assert third.get("/api/me").status_code == 401
+
+
+def test_of_an_answer_on_its_way_nothing_arrives_after_revocation(school) -> None:
+    class Revoked:
+        def say(self, question: Question) -> Iterator[dict]:
+            yield {"event": "piece", "text": "before"}
+            school.house.logins.revoke(question.student)
+            yield {"event": "piece", "text": "after"}
+
+    @contextmanager
+    def room() -> Iterator[Revoked]:
+        yield Revoked()
+
+    app = build(replace(school.house, desk=Desk(room, workers=1)))
+    client = TestClient(app, base_url="http://127.0.0.1")
+    client.cookies.set("tutor_session", school.student("s1").cookies["tutor_session"])
+    client.headers["x-csrf-token"] = client.get("/api/me").json()["csrf"]
+    number = client.post("/api/conversations", json={}).json()["id"]
+    told = client.post(f"/api/conversations/{number}/say", json={"text": QUESTION}).text
+    assert "after" not in told and "your session has ended" in told
+    assert client.get("/api/me").status_code == 401
+    app.state.house.desk.close()
 
 
 def test_a_copied_cookie_is_worthless_after_leaving(school) -> None:
