@@ -155,7 +155,7 @@ class DensityRegressor(DistributionRegressor):
         keep = np.isfinite(error)
         if keep.sum() < 2:
             raise InputError(
-                "y_err is infinite in all rows but one; accepted are finite errors of 2 rows or more"
+                "y_err is finite in fewer than two rows; accepted are finite errors of 2 rows or more"
             )
         return np.where(keep, error, 1.0), keep
 

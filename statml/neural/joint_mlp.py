@@ -110,7 +110,7 @@ class JointMLPRegressor(NetworkSettings, MultiOutputMixin, RegressorMixin, BaseE
         measured = np.isfinite(error)
         if not np.all(measured.sum(axis=0) >= 2):
             raise InputError(
-                "y_err is infinite in all rows but one of a label; accepted are 2 finite ones or more"
+                "y_err is finite in fewer than two rows of a label; accepted are 2 finite ones or more"
             )
         self.x_center_, self.x_scale_ = X.mean(axis=0), _positive(X.std(axis=0))
         known = np.where(measured, Y, np.nan)

@@ -94,7 +94,12 @@ class Series:
             )
         columns = np.eye(bands)[np.zeros(n, int) if self.bands is None else self.bands]
         counted = columns[np.isfinite(self.noise)].sum(0)
-        if np.any(counted == 0) or n <= bands:
+        if np.any(counted == 0):
+            raise InputError(
+                f"bands has no value of finite error in band {int(np.argmin(counted))} of {bands}; accepted with "
+                "mean='constant' are one or more of each, or a number as mean"
+            )
+        if n <= bands:
             raise InputError(
                 f"n_samples={n} is too few for mean='constant' with {bands} of them; accepted are more values, or a number as mean"
             )

@@ -571,6 +571,10 @@ WRONG = {
         lambda: StateSpaceGP(DRW(), loadings=np.ones(2)).fit(T, Y, bands=[0, 1, 0]),
         "loadings has shape",
     ),
+    "empty band": (
+        lambda: StateSpaceGP(DRW(), mean="constant", loadings=np.ones((3, 1))).fit(T, Y, bands=[0, 2, 0]),
+        "no value of finite error in band 1 of 3",
+    ),
     "overlap": (lambda: StateSpaceGP(DRW(), exposure=1.5).log_likelihood(T, Y, 0.1), "overlap"),
     "exposure": (lambda: StateSpaceGP(DRW(), exposure=-1.0).log_likelihood(T, Y, 0.1), "exposure is -1.0"),
     "batch": (lambda: StateSpaceGP(DRW()).log_likelihood_batch([(T, Y)]), "accepted are"),

@@ -186,7 +186,7 @@ def test_wrong_errors():
         MLPRegressor().fit(X, y, y_cov=correlated)
     with pytest.raises(InputError, match=r"y_err has shape \(19,\)"):
         JointMLPRegressor().fit(X, y, y_err=np.ones(19))
-    with pytest.raises(InputError, match="infinite in all rows but one of a label"):
+    with pytest.raises(InputError, match="finite in fewer than two rows of a label"):
         JointMLPRegressor().fit(X, y, y_err=np.inf)
     with pytest.raises(InputTypeError, match="estimator is a str"):
         LastLayerLaplace("network").fit(X, y)
