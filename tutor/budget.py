@@ -2,28 +2,36 @@
 
     room = limit - spent - (estimated prompt + largest answer)
 
-A call whose largest answer would not fit is not made: the stop is hard. The
-spending is read from the log of calls, so it holds over restarts and over
-several processes of one student. The estimate of a prompt is one token for
-three characters, more than any tokenizer of English text uses.
+A call whose largest answer would not fit is not made: the stop is hard. What a
+call may take at most is put into the log of calls before it is sent, and replaced
+by what it took, so the stop holds over restarts, over several processes of one
+student and over calls at the same time. Tokens that a server does not count, and
+those of an answer that was stopped, are estimated from the text (`high_estimate`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 from typing import Any
 
 from statml.errors import InputError, ServiceError, StatmlError
 from tutor.providers.base import CallRecord, Message, Provider, Reply, Schema, Usage, render
-from tutor.records.calls import Calls, canonical
+from tutor.providers.faults import SilentError
+from tutor.records.calls import Calls, Spent, canonical
 
 #: Taken for the largest answer where a call names none.
 ANSWER_TOKENS = 1024
-_CHARACTERS_PER_TOKEN = 3
+#: What the form of a conversation adds to a prompt, and to each of its messages.
+_CALL_TOKENS, _MESSAGE_TOKENS = 40, 10
+_STOPPED = "stopped by the student"
+#: A word with the blank before it.
+_WORD = re.compile(r" ?[A-Z]?[a-z]+")
 
 
 class BudgetExceededError(ServiceError):
@@ -60,6 +68,102 @@ class Budget:
     def cost(self, usage: Usage) -> float:
         """What `usage` costs."""
         return (usage.prompt_tokens * self.prompt_price + usage.completion_tokens * self.answer_price) / 1e6
+
+    def check(self, most: Usage, run: Spent | None, student: Spent) -> None:
+        """Refuse what could take more than is left.
+
+        Raises
+        ------
+        BudgetExceededError
+            With what it could take and what is left, for whom.
+        """
+        tokens, cost = most.prompt_tokens + most.completion_tokens, self.cost(most)
+        for whose, spent, token_limit, cost_limit in (
+            ("this conversation", run, self.run_tokens, self.run_cost),
+            ("you", student, self.student_tokens, self.student_cost),
+        ):
+            if spent is None:
+                continue
+            if token_limit is not None and spent.tokens + tokens > token_limit:
+                raise BudgetExceededError(
+                    f"the next question could take {tokens} tokens and {max(token_limit - spent.tokens, 0)} of "
+                    f"{token_limit} are left for {whose}; go on with --provider extractive, which needs no model"
+                )
+            if cost_limit is not None and spent.cost + cost > cost_limit:
+                raise BudgetExceededError(
+                    f"the next question could cost {cost:.4f} and {max(cost_limit - spent.cost, 0):.4f} of "
+                    f"{cost_limit:g} are left for {whose}; go on with --provider extractive, which needs no model"
+                )
+
+
+def high_estimate(text: str) -> int:
+    """Tokens of `text`, rather too many: one for two letters of a word, one for each byte of anything else.
+
+    English takes about half of it. Tokenizers may write digits, capitals and
+    signs one by one, and letters of other scripts byte by byte.
+
+    Examples
+    --------
+    >>> high_estimate("spectra"), high_estimate("1.5 σ")
+    (4, 6)
+    """
+    words = _WORD.findall(text)
+    within = sum(len(word.encode()) for word in words)
+    return sum((len(word) + 1) // 2 for word in words) + len(text.encode()) - within
+
+
+@dataclass
+class _Call:
+    """One call on its way, and what came of it so far."""
+
+    messages: tuple[Message, ...]
+    schema: Schema | None
+    options: dict[str, Any]
+    began: float = field(default_factory=time.monotonic)
+    text: str = ""
+
+    @property
+    def prompt_tokens(self) -> int:
+        written = sum(high_estimate(render(m, delimiter="0" * 16)) + _MESSAGE_TOKENS for m in self.messages)
+        return written + self._schema_tokens + _CALL_TOKENS
+
+    @property
+    def once(self) -> Usage:
+        """At most, without a repair; a server may take one sample at a time."""
+        samples = self.options.get("n", 1)
+        answer = self.options.get("max_tokens") or ANSWER_TOKENS
+        return Usage(samples * self.prompt_tokens, samples * answer)
+
+    @property
+    def most(self) -> Usage:
+        """At most: each sample of a wrong shape is asked for once more, with the first one in the prompt."""
+        if self.schema is None:
+            return self.once
+        again = Usage(
+            self.once.prompt_tokens
+            + self.once.completion_tokens
+            + self.options.get("n", 1) * (self._schema_tokens + _CALL_TOKENS),
+            self.once.completion_tokens,
+        )
+        return self.once + again
+
+    def so_far(self) -> Usage:
+        """What an answer took that was stopped, or that the server did not count."""
+        return Usage(self.prompt_tokens, high_estimate(self.text))
+
+    def lost(self, failure: StatmlError) -> Usage:
+        """What a failed call took."""
+        known = getattr(failure, "usage", None)
+        if known:
+            return known
+        if self.text:
+            return self.so_far()
+        # a server that fell silent may have worked all the time; one that refused has not
+        return self.once if isinstance(failure, SilentError) else Usage()
+
+    @property
+    def _schema_tokens(self) -> int:
+        return high_estimate(json.dumps(self.schema)) if self.schema else 0
 
 
 class AccountedProvider:
@@ -108,24 +212,20 @@ class AccountedProvider:
         ServiceError
             The provider could not answer.
         """
-        given = tuple(messages)
-        key = cache_key(self._inner, given, schema, options, self._prompt)
-        began = time.monotonic()
-        quoting = self.name == "extractive"  # spends nothing, and depends on the library as well
-        kept = None if quoting else self._calls.cached(key)
+        call = _Call(tuple(messages), schema, options)
+        kept = self._kept(call)
         if kept is not None:
-            self._log(given, schema, options, kept, None, began, cached=True)
             return kept
-        if not quoting:
-            self._check(given, schema, options)
+        row = self._begin(call)
+        reply: Reply | None = None
+        error, spent = _STOPPED, call.once
         try:
-            reply = self._inner.chat(given, schema=schema, **options)
+            reply = self._inner.chat(call.messages, schema=schema, **options)
         except StatmlError as failure:
-            self._log(given, schema, options, None, str(failure), began)
+            error, spent = str(failure), call.lost(failure)
             raise
-        self._log(given, schema, options, reply, None, began)
-        if not quoting:
-            self._calls.keep(key, reply)
+        finally:
+            self._end(row, call, reply, error, spent)
         return reply
 
     @property
@@ -145,69 +245,92 @@ class AccountedProvider:
         BudgetExceededError, ServiceError
             As `chat`.
         """
-        given = tuple(messages)
-        key = cache_key(self._inner, given, schema, options, self._prompt)
-        began = time.monotonic()
-        kept = self._calls.cached(key)
+        call = _Call(tuple(messages), schema, options)
+        kept = self._kept(call)
         if kept is not None:
-            self._log(given, schema, options, kept, None, began, cached=True)
             return kept
-        self._check(given, schema, options)
+        row = self._begin(call)
         reply: Reply | None = None
-        error = "stopped by the student"
+        error, spent = _STOPPED, None
+        pieces = self._inner.stream(call.messages, schema=schema, **options)  # type: ignore[attr-defined]
         try:
-            reply = yield from self._inner.stream(given, schema=schema, **options)  # type: ignore[attr-defined]
+            with closing(pieces):
+                reply = yield from _listened(pieces, call)
         except StatmlError as failure:
-            error = str(failure)
+            error, spent = str(failure), call.lost(failure)
             raise
         finally:
-            self._log(given, schema, options, reply, None if reply else error, began)
-        self._calls.keep(key, reply)
+            self._end(row, call, reply, error, spent or call.so_far())
         return reply
 
-    def _check(self, messages: tuple[Message, ...], schema: Schema | None, options: dict[str, Any]) -> None:
-        prompt = sum(len(render(m, delimiter="0" * 16)) for m in messages) + len(json.dumps(schema or {}))
-        answer = (options.get("max_tokens") or ANSWER_TOKENS) * options.get("n", 1)
-        # a reply of the wrong shape is asked for once more, with the first one in the prompt
-        asked = Usage(prompt // _CHARACTERS_PER_TOKEN + 1, answer)
-        most = asked + Usage(asked.prompt_tokens + answer, answer) if schema else asked
-        tokens, cost = most.prompt_tokens + most.completion_tokens, self._budget.cost(most)
-        run = self._calls.spent(self._conversation) if self._conversation is not None else None
-        for whose, spent, token_limit, cost_limit in (
-            ("this conversation", run, self._budget.run_tokens, self._budget.run_cost),
-            ("you", self._calls.spent(), self._budget.student_tokens, self._budget.student_cost),
-        ):
-            if spent is None:
-                continue
-            if token_limit is not None and spent.tokens + tokens > token_limit:
-                raise BudgetExceededError(
-                    f"the next question could take {tokens} tokens and {max(token_limit - spent.tokens, 0)} of "
-                    f"{token_limit} are left for {whose}; go on with --provider extractive, which needs no model"
-                )
-            if cost_limit is not None and spent.cost + cost > cost_limit:
-                raise BudgetExceededError(
-                    f"the next question could cost {cost:.4f} and {max(cost_limit - spent.cost, 0):.4f} of "
-                    f"{cost_limit:g} are left for {whose}; go on with --provider extractive, which needs no model"
-                )
+    def _kept(self, call: _Call) -> Reply | None:
+        """The reply of the cache, logged."""
+        if not self._repeatable(call):
+            return None
+        reply = self._calls.cached(self._key(call))
+        if reply is not None:
+            self._calls.log(
+                self._record(call, reply, None),
+                purpose=self._purpose,
+                conversation=self._conversation,
+                cached=True,
+            )
+        return reply
 
-    def _log(
-        self,
-        messages: tuple[Message, ...],
-        schema: Schema | None,
-        options: dict[str, Any],
-        reply: Reply | None,
-        error: str | None,
-        began: float,
-        *,
-        cached: bool = False,
-    ) -> None:
-        call = CallRecord(
-            self.name, self.model, messages, schema, options, reply, error, time.monotonic() - began
+    def _begin(self, call: _Call) -> int:
+        """Put what the call may take into the log, if the budget allows; its row."""
+        # quoting spends nothing, so it is never refused
+        budget, most = (Budget(), Usage()) if self._quoting else (self._budget, call.most)
+        return self._calls.begin(
+            self._record(call, None, None),
+            most,
+            lambda run, student: budget.check(most, run, student),
+            purpose=self._purpose,
+            conversation=self._conversation,
+            cost=budget.cost(most),
         )
-        cost = self._budget.cost(reply.usage) if reply and not cached else 0.0
-        self._calls.log(
-            call, purpose=self._purpose, conversation=self._conversation, cost=cost, cached=cached
+
+    def _end(self, row: int, call: _Call, reply: Reply | None, error: str, lost: Usage) -> None:
+        """Replace it by what the call took."""
+        spent = lost
+        if reply is not None:
+            call.text = call.text or "".join(choice.text for choice in reply.choices)
+            spent = reply.usage if reply.usage != Usage() else call.so_far()
+        if self._quoting:
+            spent = Usage()
+        record = self._record(call, reply, None if reply is not None else error)
+        self._calls.end(row, record, spent, cost=self._budget.cost(spent))
+        if reply is not None and self._repeatable(call):
+            self._calls.keep(self._key(call), reply)
+
+    @property
+    def _quoting(self) -> bool:
+        return self.name == "extractive"
+
+    def _repeatable(self, call: _Call) -> bool:
+        """Whether the same call has the same answer; what is quoted depends on the library as well."""
+        drawn = call.options.get("temperature", 0.0) > 0 and call.options.get("seed") is None
+        return not (self._quoting or drawn)
+
+    def _key(self, call: _Call) -> str:
+        return cache_key(self._inner, call.messages, call.schema, call.options, self._prompt)
+
+    def _record(self, call: _Call, reply: Reply | None, error: str | None) -> CallRecord:
+        seconds = time.monotonic() - call.began
+        return CallRecord(
+            self.name, self.model, call.messages, call.schema, call.options, reply, error, seconds
         )
+
+
+def _listened(pieces: Generator[str, None, Reply], call: _Call) -> Generator[str, None, Reply]:
+    """The pieces of a stream as they come, noted in the call."""
+    while True:
+        try:
+            piece = next(pieces)
+        except StopIteration as end:
+            return end.value
+        call.text += piece
+        yield piece
 
 
 def cache_key(

@@ -30,6 +30,10 @@ class UnusableReplyError(ServiceError):
         self.usage = usage
 
 
+class SilentError(ServiceError):
+    """The server did not answer in time; what it did meanwhile is not known."""
+
+
 class Faults:
     """The sentences for the failures of one server.
 
@@ -63,9 +67,9 @@ class Faults:
             f"{mend.format(model=self._model)}"
         )
 
-    def silent(self) -> ServiceError:
+    def silent(self) -> SilentError:
         """It did not answer in time."""
-        return ServiceError(
+        return SilentError(
             f"{self._shown} did not answer within {self._timeout:g} s; "
             "is the model still loading? Raise TUTOR_TIMEOUT or try again"
         )
