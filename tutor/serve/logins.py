@@ -25,7 +25,9 @@ SESSION_SECONDS = 12 * 3600
 STUDENT, INSTRUCTOR = "student", "instructor"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+# in one transaction: a file system is asked once to keep its word, and not once a table
 _TABLES = """
+BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS links (
     digest  TEXT PRIMARY KEY,
     student TEXT NOT NULL,
@@ -45,6 +47,7 @@ CREATE TABLE IF NOT EXISTS place (
     only INTEGER PRIMARY KEY CHECK (only = 1),
     url  TEXT NOT NULL
 ) STRICT;
+COMMIT;
 """
 
 

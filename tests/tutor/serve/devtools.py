@@ -83,7 +83,7 @@ class Tab:
                     return
             except RuntimeError:
                 pass  # between two documents
-            time.sleep(0.05)
+            time.sleep(0.01)
         raise AssertionError(f"never true: {condition}")
 
     def picture(self, path: Path) -> None:
