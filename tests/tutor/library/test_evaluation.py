@@ -12,7 +12,7 @@ import pytest
 from statml.errors import InputError
 from tutor.cli import main
 from tutor.library import Document, Library
-from tutor.library.evaluation import measures
+from tutor.library.evaluation import known_items, measures
 from tutor.library.evaluation.abstention import Trial, fitted, given, rates, trials
 from tutor.library.evaluation.benchmark import (
     Query,
@@ -88,6 +88,27 @@ def test_a_run_measures_every_way(library: Library, toy: Any) -> None:
     assert set(run(LibraryIndex(library), asked).ways) == {"words"}
     with pytest.raises(InputError, match="no question has a relevant document"):
         run(index, [Query("3", "nothing", {})])
+
+
+def test_questions_are_made_of_papers(toy: Any) -> None:
+    papers = [
+        Document(
+            "a", "Ages of stars", "Rotation is slow. It slows down. So gyrochronology gives ages of stars."
+        ),
+        Document("b", "Dust", "Dust reddens stars. Too short."),
+        Document("c", "Quasars", "Quasars vary. We see them. They vary with their accretion rate."),
+    ]
+    documents, queries = known_items.by_title(papers, 2)
+    assert [d.title for d in documents] == [""] * 3 and documents[0].text == papers[0].text
+    assert [(q.text, q.relevant) for q in queries] == [("Ages of stars", {"a": 2}), ("Dust", {"b": 2})]
+    library = Library(None)
+    library.add(documents)
+    index = LibraryIndex(library, toy)
+    # "ages" stands in one passage, "stars" in two
+    assert [q.text for q in known_items.harder(index, queries, 1)] == ["of stars", ""]
+    documents, queries = known_items.by_last_sentence(papers, 3)
+    assert [d.source_id for d in documents] == ["a", "c"]
+    assert "gyrochronology" in queries[0].text and "gyrochronology" not in documents[0].text
 
 
 def write(path: Path, *entries: Any) -> Path:
