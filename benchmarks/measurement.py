@@ -12,7 +12,8 @@ import gc
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -74,16 +75,28 @@ def measure(
     seen : iterable of int, optional
         What to iterate over instead of ``range(repeats)``, for a progress bar.
     """
-    peaks = {each.label: peak_memory(each.fit) for each in competitors}
-    seconds: dict[str, list[float]] = {each.label: [] for each in competitors}
-    for turn in range(repeats) if seen is None else seen:
-        first = turn % len(competitors)
-        for each in competitors[first:] + competitors[:first]:
-            gc.collect()
-            start = time.perf_counter()
-            each.fit()
-            seconds[each.label].append(time.perf_counter() - start)
+    with _settled():
+        peaks = {each.label: peak_memory(each.fit) for each in competitors}
+        seconds: dict[str, list[float]] = {each.label: [] for each in competitors}
+        for turn in range(repeats) if seen is None else seen:
+            first = turn % len(competitors)
+            for each in competitors[first:] + competitors[:first]:
+                gc.collect()
+                start = time.perf_counter()
+                each.fit()
+                seconds[each.label].append(time.perf_counter() - start)
     return {label: Cost(tuple(times), peaks[label]) for label, times in seconds.items()}
+
+
+@contextmanager
+def _settled() -> Iterator[None]:
+    """Set what is loaded aside, so that collections between fits see only what the fits left."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def ratio_to_fastest_peer(competitors: list[Competitor], costs: dict[str, Cost]) -> tuple[float, str]:
