@@ -193,7 +193,7 @@ def test_a_server_that_fails_leaves_no_key_behind(fake: ModuleType, records: Rec
         with fake.serve(answer) as server:
             url = server.url.replace("//", f"//user:{SECRET}@")
             provider = OpenAICompatibleProvider(
-                url, "m", retries=0, timeout=0.5, environ={"OPENAI_API_KEY": SECRET}
+                url, "m", retries=0, timeout=0.2, environ={"OPENAI_API_KEY": SECRET}
             )
             for ask in (provider_chat, provider_stream):
                 with pytest.raises(ServiceError) as error:

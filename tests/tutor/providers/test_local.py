@@ -20,7 +20,7 @@ import pytest
 from statml.errors import DataNotFoundError, MissingExtraError, ServiceError
 from tutor.chat.conversation import Conversation
 from tutor.library import BM25Retriever, Document, cut
-from tutor.providers import Message, local, models, open_provider
+from tutor.providers import Message, local_process, models, open_provider
 from tutor.providers.local import LocalProvider
 from tutor.records import Records
 from tutor.records.transcripts import Transcripts
@@ -52,14 +52,14 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalProvider]
 
 def process_of(provider: LocalProvider) -> subprocess.Popen[str]:
     provider.client()
-    assert provider._process is not None
-    return provider._process
+    assert provider.server.process is not None
+    return provider.server.process
 
 
-def test_it_answers_in_the_asked_shape_and_the_same_each_time(running: LocalProvider) -> None:
-    replies = [running.chat(HELLO, schema=SCHEMA, seed=0, max_tokens=20) for _ in range(2)]
-    assert isinstance(replies[0].parsed["yes"], bool) and replies[0].usage.completion_tokens > 0
-    assert replies[0].parsed == replies[1].parsed and replies[0].model == "smollm2"
+def test_it_answers_in_the_asked_shape(running: LocalProvider) -> None:
+    reply = running.chat(HELLO, schema=SCHEMA, seed=0, max_tokens=20)
+    assert isinstance(reply.parsed["yes"], bool) and reply.usage.completion_tokens > 0
+    assert reply.model == "smollm2"
 
 
 def test_an_answer_that_is_stopped_frees_the_server(running: LocalProvider) -> None:
@@ -73,6 +73,20 @@ def test_an_answer_that_is_stopped_frees_the_server(running: LocalProvider) -> N
 
 def test_ctrl_c_on_the_terminal_is_not_sent_to_the_server(running: LocalProvider) -> None:
     assert os.getpgid(process_of(running).pid) != os.getpgid(0)
+
+
+def test_nothing_is_started_before_the_first_question(running: LocalProvider, tmp_path: Path) -> None:
+    provider = LocalProvider("smollm2", tmp_path, threads=2)
+    assert provider.server.process is None and provider.server is not running.server
+
+
+def test_providers_of_one_process_share_a_server(running: LocalProvider, tmp_path: Path) -> None:
+    other = LocalProvider("smol", tmp_path, threads=1)
+    assert other.server is running.server
+    server = process_of(other)
+    other.close()
+    other.close()
+    assert process_of(running) is server  # ends with the last
 
 
 class Brief(LocalProvider):
@@ -113,11 +127,6 @@ def test_it_ends_with_whoever_started_it(running: LocalProvider) -> None:
     server.stdin.close()  # what the system does when the tutor is killed
     assert server.wait(10) == 0
     server.stdin = None
-    running.close()
-
-
-def test_nothing_is_started_before_the_first_question(running: LocalProvider, tmp_path: Path) -> None:
-    assert LocalProvider("smollm2", tmp_path)._process is None
 
 
 # --- without a model ---
@@ -129,8 +138,8 @@ def test_half_of_the_cores(
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
-    assert LocalProvider("smollm2", at_home(tmp_path))._threads == threads
-    assert LocalProvider("smollm2", tmp_path, threads=3)._threads == 3
+    assert LocalProvider("smollm2", at_home(tmp_path)).threads == threads
+    assert LocalProvider("smollm2", tmp_path, threads=3).threads == 3
 
 
 def at_home(home: Path) -> Path:
@@ -159,7 +168,7 @@ def test_a_server_that_never_answers_is_given_up_and_ended(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
     monkeypatch.setattr(models, "verify", lambda name, path: None)
-    monkeypatch.setattr(local, "LOADING", 0.3)
+    monkeypatch.setattr(local_process, "LOADING", 0.3)
     started: list[subprocess.Popen[str]] = []
     popen = subprocess.Popen
 
@@ -205,7 +214,7 @@ def test_a_killed_tutor_leaves_no_server_behind(running: LocalProvider, tmp_path
     code = (
         "import sys, time; from pathlib import Path; from tutor.providers.local import LocalProvider; "
         "p = LocalProvider('smollm2', Path(sys.argv[1]), threads=1); p.client(); "
-        "print(p._process.pid, flush=True); time.sleep(100)"
+        "print(p.server.process.pid, flush=True); time.sleep(100)"
     )
     tutor = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert tutor.stdout is not None
