@@ -8,6 +8,7 @@ import os
 import subprocess
 import time
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -45,7 +46,8 @@ class Tab:
     """One tab; remembers dialogs, requests and errors of the console."""
 
     def __init__(self, address: str) -> None:
-        self._socket = connect(address, max_size=None, compression=None, proxy=None)
+        self._open = ExitStack()
+        self._socket = self._open.enter_context(connect(address, max_size=None, compression=None, proxy=None))
         self._number = 0
         self.events: list[dict[str, Any]] = []
 
@@ -109,7 +111,7 @@ class Tab:
 
     def close(self) -> None:
         """Let go of the tab."""
-        self._socket.close()
+        self._open.close()
 
 
 class Browser:

@@ -157,6 +157,8 @@ def test_marks_of_markdown_sources_are_shown_and_their_words_kept() -> None:
     assert marks == [("strong", "ensemble"), ("code", "fit(x*y*z)"), ("em", "is")]
     assert " and chapter 5, " in "".join(p for p in shown if isinstance(p, str)) and shown[-1] == " 2*3*4"
     assert "shown" not in dressed({**event, "source_id": "2306.11232", "quote": "a **b**", "text": "a **b**"})
+    picture = {**event, "text": "![a figure](../f.png)", "quote": "x"}
+    assert dressed(picture)["shown"] == {"text": ["a figure"]}
     source = {"event": "source", "title": "Trees", "section": "Trees > Pruning", "source_id": "a"}
     assert dressed(source)["shown"] == {"section": ["Pruning"]}
 
