@@ -31,6 +31,11 @@ LOADING = 180.0
 PATIENCE = 600.0
 #: Longest conversation, in tokens; a longer one takes more memory.
 MOST_CONTEXT = 8192
+#: What the process is told of the environment: no key of another service.
+_ENVIRONMENT = (
+    *("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV"),
+    *("PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"),
+)
 
 _shared: dict[tuple[Path, int], Server] = {}
 #: Taken again by one thread: a provider may be collected while another is made.
@@ -138,7 +143,8 @@ class Server:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env={**os.environ, "TUTOR_LOCAL_KEY": key},
+            env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+            | {"TUTOR_LOCAL_KEY": key},
             # Ctrl-C stops an answer, not the server
             start_new_session=True,
         )

@@ -40,8 +40,14 @@ TEXT = "Gyrochronology infers the age of a star from its rotation. Stars spin do
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalProvider]:
     """One server for all tests of this file; it ends with them, whatever they did."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENAI_API_KEY", "sk-of-another-service")
+        yield from _running(tmp_path_factory.mktemp("home"))
+
+
+def _running(home: Path) -> Iterator[LocalProvider]:
     try:
-        provider = LocalProvider("smollm2", tmp_path_factory.mktemp("home"), threads=1)
+        provider = LocalProvider("smollm2", home, threads=1)
     except (DataNotFoundError, MissingExtraError) as error:
         pytest.skip(str(error))
     try:
@@ -71,8 +77,13 @@ def test_an_answer_that_is_stopped_frees_the_server(running: LocalProvider) -> N
     assert running.chat(HELLO, max_tokens=2).text and process_of(running) is server
 
 
-def test_ctrl_c_on_the_terminal_is_not_sent_to_the_server(running: LocalProvider) -> None:
-    assert os.getpgid(process_of(running).pid) != os.getpgid(0)
+def test_the_server_shares_neither_the_terminal_nor_the_keys(running: LocalProvider) -> None:
+    server = process_of(running)
+    assert os.getpgid(server.pid) != os.getpgid(0)  # Ctrl-C is not sent to it
+    environ = Path(f"/proc/{server.pid}/environ")
+    if environ.exists():
+        told = environ.read_bytes()
+        assert b"OPENAI_API_KEY" not in told and b"TUTOR_LOCAL_KEY" in told
 
 
 def test_nothing_is_started_before_the_first_question(running: LocalProvider, tmp_path: Path) -> None:
