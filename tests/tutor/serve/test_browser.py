@@ -81,6 +81,8 @@ FORMULAS = [
           r"- \frac{n}{2} \log 2\pi + \sum_{i=1}^{n} \frac{(y_i - \hat y_i)^2}{\sigma_i^2 + \sigma_0^2}$$", 1, "docs/chapters/05.md"),
     DONE,
 ]  # fmt: skip
+RUNG = {"event": "hint", "assignment": "05", "task": "posterior", "level": 0, "name": "question", "source": "", "section": "",
+        "text": r"With one parameter, $w = 3 \pm 1$: how do prior and measurement share the last word?"}  # fmt: skip
 STOPPED = {
     "event": "refusal",
     "kind": "stopped",
@@ -113,10 +115,12 @@ class Stage:
 
     def say(self, question: Question) -> Iterator[dict[str, Any]]:
         conversation, text = question.conversation, question.text
-        self._store.add(conversation, "student", {"text": text})
+        about = {"assignment": question.assignment} if question.assignment else {}
+        self._store.add(conversation, "student", {"text": text, **about})
         told = {
             "Why do stars spin down?": ANSWER,
             "Give me the solution of assignment 05": HINT,
+            "/hint posterior": [RUNG, DONE],
             "slow": FORMULAS,
         }
         for number, event in enumerate(told.get(text) or hostile(text)):
@@ -203,6 +207,33 @@ def asked(tab: Any, text: str) -> None:
     tab.wait(f"document.querySelectorAll('.by').length > {before} && !document.getElementById('send').hidden")
 
 
+def nameless(tab: Any) -> list[str]:
+    """Controls that a screen reader could not call by a name."""
+    controls = {
+        "button",
+        "link",
+        "textbox",
+        "combobox",
+        "spinbutton",
+        "tab",
+        "tabpanel",
+        "region",
+        "group",
+        "log",
+    }
+    tree = tab.send("Accessibility.getFullAXTree")["nodes"]
+    shown = [(n["role"]["value"], n.get("name", {}).get("value")) for n in tree if not n["ignored"]]
+    assert sum(role in controls for role, _ in shown) > 5
+    return [role for role, name in shown if role in controls and not name]
+
+
+def key(tab: Any, name: str, code: int) -> None:
+    """Press a key where the focus is."""
+    text = {"text": "\r"} if name == "Enter" else {}
+    for kind in ("keyDown", "keyUp"):
+        tab.send("Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode=code, **text)
+
+
 def press(tab: Any, text: str) -> None:
     """Type a question and press Enter."""
     tab.run(f"document.getElementById('question').value = {json.dumps(text)}")
@@ -219,6 +250,17 @@ def test_a_conversation_as_a_student_has_it(browser: Any, site: Site) -> None:
     assert tab.run("document.querySelectorAll('#sources > li').length") == 2
     assert tab.run("document.activeElement.id") == "question"
     assert "[object" not in tab.run("document.body.innerText")
+    assert not nameless(tab)
+    tab.run("document.getElementById('assignment').focus()")  # a homework and a hint by keys alone
+    key(tab, "ArrowDown", 40)
+    assert tab.run("document.getElementById('assignment').value") == "05"
+    for stop in ("task", "hint"):
+        key(tab, "Tab", 9)
+        assert tab.run("document.activeElement.id") == stop
+        assert tab.run("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    key(tab, "Enter", 13)
+    tab.wait("document.querySelectorAll('.by').length == 3 && !document.getElementById('send').hidden")
+    assert tab.run("document.getElementById('hint').textContent") == "Next hint (1 of 4 had)"
     tab.run("document.querySelector('.cite').click()")
     assert tab.run("document.activeElement.id") == "source-1"
     for name, size in {"wide": (1280, 820), "tablet": (820, 1100), "phone": (390, 844)}.items():
@@ -230,7 +272,10 @@ def test_a_conversation_as_a_student_has_it(browser: Any, site: Site) -> None:
             assert tab.run("document.documentElement.scrollWidth") <= size[0]
     tab.size(1280, 820)
     tab.run("document.getElementById('tab-log').click()")
-    tab.wait("document.querySelectorAll('#log tbody tr').length == 2")
+    tab.wait(
+        "document.querySelectorAll('#log tbody tr').length == 2 && !document.getElementById('reflection').hidden"
+    )
+    assert not nameless(tab)
     tab.picture(PICTURES / "log.png")
     assert not tab.named("Runtime.exceptionThrown")
     assert not [e for e in tab.named("Log.entryAdded") if e["entry"]["level"] == "error"]
@@ -311,6 +356,7 @@ def test_the_instructor_sees_the_class(browser: Any, site: Site) -> None:
     tab.run("document.forms[0].requestSubmit()")
     tab.wait("document.body && document.body.dataset.ready")
     tab.picture(PICTURES / "instructor.png")
+    assert not nameless(tab)
     assert not tab.named("Runtime.exceptionThrown")
     tab.close()
 

@@ -5,11 +5,11 @@ import { $, element, fetched } from "./dom.js";
 const day = (date) => new Date(`${date}T12:00:00`).toLocaleDateString([], { dateStyle: "medium" });
 const DAYS = { 0: "today", 1: "tomorrow" };
 
-// "due in 5 days (Dec 1, 2026)", "was due on Dec 1, 2026".
+// "is due in 5 days (Dec 1, 2026)", "was due on Dec 1, 2026: ...".
 export function due(assignment) {
-  if (!assignment.due) return "no due date set";
+  if (!assignment.due) return "has no due date";
   if (assignment.over) return `was due on ${day(assignment.due)}: its solution may be spoken of now`;
-  return `due ${DAYS[assignment.days] ?? `in ${assignment.days} days`} (${day(assignment.due)})`;
+  return `is due ${DAYS[assignment.days] ?? `in ${assignment.days} days`} (${day(assignment.due)})`;
 }
 
 const kept = (name) => { try { return localStorage.getItem(name); } catch { return null; } };

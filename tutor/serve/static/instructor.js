@@ -21,7 +21,7 @@ function button(text, label, act, name = null) {
 // A class in one homework, a line a student.
 async function use() {
   const number = $("homework").value;
-  $("due").textContent = due(homework.find((each) => each.number === number));
+  $("due").textContent = `Assignment ${number} ${due(homework.find((each) => each.number === number))}.`;
   const where = `/api/instructor/homework/${number}`;
   const rows = await fetched(where);
   const row = (s) => [
