@@ -83,7 +83,10 @@ class Chain:
         chains, draws = key if isinstance(key, tuple) and len(key) == 2 else (key, slice(None))
         if not isinstance(draws, slice) or not isinstance(chains, slice | int | list | np.ndarray):
             raise InputError(f"index is {key!r}; accepted are a name, chains, or chains and a slice of draws")
-        chains = slice(chains, chains + 1 or None) if isinstance(chains, int) else chains
+        if isinstance(chains, int):
+            if not -len(self) <= chains < len(self):
+                raise IndexError(f"chain {chains} of {len(self)} does not exist")
+            chains = slice(chains, chains + 1 or None)
 
         def cut(x: Array) -> Array:
             return x[chains][:, draws]
@@ -94,6 +97,10 @@ class Chain:
             log_prob=cut(self.log_prob),
             statistics={name: cut(value) for name, value in self.statistics.items()},
         )
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        """`draws`: what NumPy and the diagnostics see of a chain."""
+        return np.array(self.draws, dtype=dtype, copy=copy)
 
     def _place(self, name: str) -> int:
         if name not in self.names:

@@ -49,6 +49,7 @@ def rhat(draws: Any) -> Any:
     Parameters
     ----------
     draws : array (chains, draws) or (chains, draws, parameters)
+        Of a `Chain`, take ``chain.rhat()``: it warns where the chains are walkers of one ensemble.
 
     Returns
     -------
@@ -173,6 +174,11 @@ def as_draws(draws: Any) -> Array:
     InputError
         Another shape, fewer than four draws, or a value that is not finite.
     """
+    if getattr(draws, "dependent", False):
+        raise InputError(
+            "draws is a Chain of dependent walkers, and this takes independent chains; accepted are "
+            "chain.ess(), chain.rhat() and chain.autocorrelation_time(), or chain.draws"
+        )
     draws = np.asarray(draws, dtype=float)
     if draws.ndim not in (2, 3):
         raise InputError(

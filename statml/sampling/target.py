@@ -113,6 +113,13 @@ class NumpyTarget(Target):
     def check(self, points: Array) -> Array:
         try:
             return super().check(points)
+        except (ValueError, IndexError) as error:
+            if isinstance(error, InputError) or not self.vectorized:
+                raise
+            raise InputError(
+                f"{self.name} fails on points of shape {points.shape} ({type(error).__name__}: {error}); "
+                f"accepted is a function of arrays (..., parameters) ({MEND})"
+            ) from error
         except (TypeError, AttributeError) as error:
             if isinstance(error, InputTypeError):
                 raise

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import stats
 
-from statml.errors import InputError
+from statml.errors import InputError, InputTypeError
 from statml.plain_numbers import refuse_quantity
 from statml.uncertainty.distributions import PredictiveDistribution
 
@@ -210,6 +210,11 @@ def calibration_report(
 
 
 def _targets(prediction: PredictiveDistribution, y: Any) -> Array:
+    if not isinstance(prediction, PredictiveDistribution):
+        raise InputTypeError(
+            f"prediction is a {type(prediction).__name__}; accepted is a PredictiveDistribution, "
+            "as predict_dist gives it"
+        )
     refuse_quantity("y", y)
     y = np.asarray(y, float)
     if y.shape != (len(prediction),):

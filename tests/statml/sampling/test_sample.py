@@ -520,3 +520,25 @@ def test_nothing_heavy_is_loaded():
     code = "import sys, statml.sampling; print([m for m in ('torch', 'arviz', 'pymc', 'numba') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "of_one_point", [lambda x: -0.5 * (x[0] ** 2 + x[1] ** 2), lambda x: -0.5 * float(x @ x)]
+)
+def test_a_function_of_one_point_is_told_how_to_be_mapped(of_one_point):
+    start = np.random.default_rng(0).normal(size=(4, 2))
+    with pytest.raises(InputError, match=r"fails on points of shape .* \(vectorized=False maps"):
+        sample(of_one_point, start, sampler="metropolis", draws=5, rng=0)
+    mapped = sample(of_one_point, start, sampler="metropolis", draws=5, rng=0, vectorized=False)
+    assert mapped.draws.shape == (4, 5, 2)
+
+
+def test_a_chain_is_an_array_to_numpy_and_ends():
+    start = np.random.default_rng(0).normal(size=(8, 2))
+    chain = sample(lambda x: -0.5 * np.sum(x**2, axis=-1), start, sampler="metropolis", draws=50, rng=0)
+    assert_array_equal(np.asarray(chain), chain.draws)
+    assert_array_equal(rhat(chain), chain.rhat())
+    assert [len(each) for each in chain] == 8 * [1]
+    walkers = sample(lambda x: -0.5 * np.sum(x**2, axis=-1), start, sampler="ensemble", draws=50, rng=0)
+    with pytest.raises(InputError, match="a Chain of dependent walkers"):
+        ess(walkers)

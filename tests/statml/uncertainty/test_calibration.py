@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy import stats
 
-from statml.errors import InputError
+from statml.errors import InputError, InputTypeError
 from statml.regression import LinearRegression
 from statml.uncertainty import (
     ConformalRegressor,
@@ -221,3 +221,8 @@ def test_conformal_refuses_impossible_sizes(size):
     X, y = heavy(200, 3)
     with pytest.raises(InputError, match="calibration_size is"):
         ConformalRegressor(LinearRegression(), calibration_size=size).fit(X, y)
+
+
+def test_arguments_in_the_wrong_order_are_named():
+    with pytest.raises(InputTypeError, match="prediction is a ndarray; accepted is a PredictiveDistribution"):
+        calibration_report(np.zeros(3), Gaussian(np.zeros(3), np.ones(3)))
