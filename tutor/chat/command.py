@@ -95,6 +95,7 @@ def _repeat(conversation: Any) -> None:
             screen.print(f"you> {printable(entry.content['text'])}", markup=False)
         else:
             show(from_dict(entry.content), screen)
+    screen.print()
 
 
 def _list(store: Any) -> int:

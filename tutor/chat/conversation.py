@@ -105,7 +105,7 @@ class Conversation:
         """The sources cited so far, by their numbers."""
         return self._release.sources
 
-    def say(self, text: str) -> Iterator[Event]:
+    def say(self, text: str) -> Generator[Event, None, None]:
         """Say something to the tutor.
 
         Parameters
