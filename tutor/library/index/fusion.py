@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from tutor.library.index.passages import Ids, Mask
 
-#: Weight of the cosine beside the share of words: the best of nine, 0.2 to 0.6, on the questions
+#: Weight of the cosine beside the share of words: the best of eleven, 0.2 to 0.7, on the questions
 #: of ``evaluation/course.jsonl``; from 0.3 to 0.45 there is little between them.
 MEANING = 0.35
 #: Constant of the fusion by ranks, and what a rank by vectors counts there beside one by words.
