@@ -15,6 +15,11 @@ from typing import Any
 
 from websockets.sync.client import connect
 
+#: Roles that need a name.
+CONTROLS = {
+    "button", "link", "textbox", "combobox", "spinbutton", "tab", "tabpanel", "region", "group", "log",
+}  # fmt: skip
+
 #: No host but this machine: the browser itself calls home otherwise.
 OPTIONS = (
     "--headless=new",
@@ -87,6 +92,22 @@ class Tab:
                 pass  # between two documents
             time.sleep(0.01)
         raise AssertionError(f"never true: {condition}")
+
+    def key(self, name: str, code: int) -> None:
+        """Press a key where the focus is."""
+        text = {"text": "\r"} if name == "Enter" else {}
+        for kind in ("keyDown", "keyUp"):
+            self.send(
+                "Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode=code, **text
+            )
+
+    def nameless(self) -> list[str]:
+        """Controls that a screen reader could not call by a name."""
+        tree = self.send("Accessibility.getFullAXTree")["nodes"]
+        shown = [(n["role"]["value"], n.get("name", {}).get("value")) for n in tree if not n["ignored"]]
+        controls = [(role, name) for role, name in shown if role in CONTROLS]
+        assert len(controls) > 5
+        return [role for role, name in controls if not name]
 
     def picture(self, path: Path) -> None:
         """Save what is seen."""

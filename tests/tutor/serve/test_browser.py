@@ -207,39 +207,11 @@ def asked(tab: Any, text: str) -> None:
     tab.wait(f"document.querySelectorAll('.by').length > {before} && !document.getElementById('send').hidden")
 
 
-def nameless(tab: Any) -> list[str]:
-    """Controls that a screen reader could not call by a name."""
-    controls = {
-        "button",
-        "link",
-        "textbox",
-        "combobox",
-        "spinbutton",
-        "tab",
-        "tabpanel",
-        "region",
-        "group",
-        "log",
-    }
-    tree = tab.send("Accessibility.getFullAXTree")["nodes"]
-    shown = [(n["role"]["value"], n.get("name", {}).get("value")) for n in tree if not n["ignored"]]
-    assert sum(role in controls for role, _ in shown) > 5
-    return [role for role, name in shown if role in controls and not name]
-
-
-def key(tab: Any, name: str, code: int) -> None:
-    """Press a key where the focus is."""
-    text = {"text": "\r"} if name == "Enter" else {}
-    for kind in ("keyDown", "keyUp"):
-        tab.send("Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode=code, **text)
-
-
 def press(tab: Any, text: str) -> None:
     """Type a question and press Enter."""
     tab.run(f"document.getElementById('question').value = {json.dumps(text)}")
     tab.run("document.getElementById('question').focus()")
-    for kind in ("keyDown", "keyUp"):
-        tab.send("Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", windowsVirtualKeyCode=13)
+    tab.key("Enter", 13)
 
 
 def test_a_conversation_as_a_student_has_it(browser: Any, site: Site) -> None:
@@ -250,15 +222,15 @@ def test_a_conversation_as_a_student_has_it(browser: Any, site: Site) -> None:
     assert tab.run("document.querySelectorAll('#sources > li').length") == 2
     assert tab.run("document.activeElement.id") == "question"
     assert "[object" not in tab.run("document.body.innerText")
-    assert not nameless(tab)
+    assert not tab.nameless()
     tab.run("document.getElementById('assignment').focus()")  # a homework and a hint by keys alone
-    key(tab, "ArrowDown", 40)
+    tab.key("ArrowDown", 40)
     assert tab.run("document.getElementById('assignment').value") == "05"
     for stop in ("task", "hint"):
-        key(tab, "Tab", 9)
+        tab.key("Tab", 9)
         assert tab.run("document.activeElement.id") == stop
         assert tab.run("getComputedStyle(document.activeElement).outlineStyle") == "solid"
-    key(tab, "Enter", 13)
+    tab.key("Enter", 13)
     tab.wait("document.querySelectorAll('.by').length == 3 && !document.getElementById('send').hidden")
     assert tab.run("document.getElementById('hint').textContent") == "Next hint (1 of 4 had)"
     tab.run("document.querySelector('.cite').click()")
@@ -275,7 +247,7 @@ def test_a_conversation_as_a_student_has_it(browser: Any, site: Site) -> None:
     tab.wait(
         "document.querySelectorAll('#log tbody tr').length == 2 && !document.getElementById('reflection').hidden"
     )
-    assert not nameless(tab)
+    assert not tab.nameless()
     tab.picture(PICTURES / "log.png")
     assert not tab.named("Runtime.exceptionThrown")
     assert not [e for e in tab.named("Log.entryAdded") if e["entry"]["level"] == "error"]
@@ -356,7 +328,7 @@ def test_the_instructor_sees_the_class(browser: Any, site: Site) -> None:
     tab.run("document.forms[0].requestSubmit()")
     tab.wait("document.body && document.body.dataset.ready")
     tab.picture(PICTURES / "instructor.png")
-    assert not nameless(tab)
+    assert not tab.nameless()
     assert not tab.named("Runtime.exceptionThrown")
     tab.close()
 
