@@ -5,6 +5,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
+from statml.neural import isolated_random
 from statml.neural.flows import Affine, Spline, spline
 
 zuko = pytest.importorskip("zuko")
@@ -46,8 +47,10 @@ def test_affine_maps():
 
 def test_a_whole_flow():
     """A spline whose parameters come from the same network of the context, and a normal base."""
-    network = torch.nn.Sequential(torch.nn.Linear(2, 16), torch.nn.Tanh(), torch.nn.Linear(16, 3 * BINS - 1))
-    network = network.double()
+    with isolated_random(0):
+        network = torch.nn.Sequential(
+            torch.nn.Linear(2, 16), torch.nn.Tanh(), torch.nn.Linear(16, 3 * BINS - 1)
+        ).double()
     context, y = random(N, 2, seed=4), random(N, 1, seed=5, spread=2.0)
     raw = network(context)[:, None, :].detach()
 
