@@ -96,8 +96,8 @@ class GaussianProcessRegressor(DistributionRegressor):
 
     Hyperparameters are point estimates (type-II maximum likelihood). With few rows for a
     hyperparameter the intervals are too narrow, mostly by a scatter found too small: in simulations with
-    four of them 68 % intervals held 60 % from 30 rows, 65 % from 100 and 69 % from 200. With the kernel and scatter
-    given (``optimise=False``) they are exact.
+    four of them 68 % intervals held 59 % from 30 rows, 64 % from 100 and 66 % from 200. With the kernel and scatter
+    given (``optimise=False``) they are exact; `AveragedGP` averages over hyperparameters instead of choosing one.
 
     Rows of infinite `y_err` are left out. A fit costs O(n^3) time and O(n^2) memory.
 

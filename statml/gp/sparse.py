@@ -95,8 +95,8 @@ class SparseGaussianProcess(DistributionRegressor):
     Notes
     -----
     Whatever the search did, the posterior at its end is the optimal one, from one pass over all rows.
-    "svgp" ends a little below the maximum: in one run of 4,000 rows and 40 points by 11 nats, of the 916
-    that "vfe" gained (30 epochs of 10 minibatches).
+    "svgp" ends a little below the maximum that "vfe" climbs to, where its steps have become short; more epochs
+    come nearer.
 
     The bound is the reason to trust this approximation: it is below the evidence, by the divergence of
     the approximate posterior from the true one, so more points can only raise it. Where it still rises,
