@@ -19,6 +19,7 @@ from tutor.library.answer import CLAIMS_SCHEMA, Claim, Unsupported, ask, judge
 from tutor.library.search import Hit, Retriever
 from tutor.library.support import supporting
 from tutor.providers.base import Choice, Message, Reply
+from tutor.providers.structured import whole_characters
 
 #: As many as `CLAIMS_SCHEMA` allows.
 MOST_CLAIMS = 5
@@ -115,6 +116,7 @@ def complete_claims(text: str) -> list[dict[str, str]]:
     >>> complete_claims('{"claims": [{"text": "A.", "source": "S1", "quote": "q"}, {"text": "B')
     [{'text': 'A.', 'source': 'S1', 'quote': 'q'}]
     """
+    text = whole_characters(text)
     start = text.find('"claims"')
     place = text.find("[", start)
     found: list[dict[str, str]] = []

@@ -122,7 +122,7 @@ class OpenAICompatibleProvider:
                     options["seed"] = seed + len(choices)
             answer = self.endpoint.complete(turns, schema, options, notes)
             usage += completion.usage(answer)
-            answered_by = answer.model or answered_by
+            answered_by = completion.model(answer, answered_by)
             for raw in answer.choices[: n - len(choices)]:
                 choice = completion.choice(raw)
                 if schema is not None:

@@ -27,14 +27,13 @@ class Heard:
 
     def take(self, piece: Any) -> str:
         """Add one piece; the text in it."""
-        self.model = getattr(piece, "model", None) or self.model
+        self.model = completion.model(piece, self.model)
         if getattr(piece, "usage", None):
             self.usage = completion.usage(piece)
         new = ""
         for choice in getattr(piece, "choices", None) or []:
             self.finish = choice.finish_reason or self.finish
-            said = getattr(choice.delta, "content", None)
-            new += said if isinstance(said, str) else ""
+            new += completion.said(getattr(choice.delta, "content", None))
         self.text += new
         return new
 

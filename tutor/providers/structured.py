@@ -21,6 +21,10 @@ from tutor.providers.base import Schema
 
 #: Braces tried as the beginning of the JSON; a text of nothing but braces must not cost its square.
 MOST_STARTS = 20
+_HALF = re.compile(
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    r"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+)
 _CLOSING = {"{": "}", "[": "]"}
 #: A string, the last one perhaps unfinished, or a bracket outside of strings.
 _TOKEN = re.compile(r'"(?:\\.|[^"\\])*(?:"|\\?\Z)|[{}\[\]]', re.DOTALL)
@@ -93,7 +97,7 @@ def parse(text: str, schema: Schema) -> Any:
     >>> parse('Sure: ```json\\n{"a": 1}\\n```', {"type": "object", "required": ["a"]})
     {'a': 1}
     """
-    value = _first_json(text)
+    value = _first_json(whole_characters(text))
     problem = shape_problem(value, schema)
     if problem:
         raise ShapeError(problem)
@@ -141,6 +145,17 @@ def shape_problem(value: Any, schema: Schema) -> str:
     if first is None:
         return ""
     return f"at {first.json_path}: {first.message[:200]}"
+
+
+def whole_characters(text: str) -> str:
+    r"""JSON without escaped halves of surrogate pairs, which can be neither stored nor shown.
+
+    Examples
+    --------
+    >>> print(whole_characters(r'"\ud800 \ud83d\ude00"'))
+    "\ufffd \ud83d\ude00"
+    """
+    return _HALF.sub(r"\\ufffd", text) if "\\u" in text else text
 
 
 def _first_json(text: str) -> Any:
