@@ -60,13 +60,13 @@ def _check(args: argparse.Namespace) -> int:
                 "older than a week; `tutor provider check` asks"
             )
         rows = [{"name": name, "state": state, "detail": ""} for name, state in known.states.items()]
-        _print(args, settings, address, known, rows, {})
+        _print(args, settings, (address, settings.model), known, rows, {})
         return console.EXIT_OK
     with _open_endpoint(settings) as endpoint:
         rows, took = _asked(settings, endpoint)
         if settings.provider == "openai":
             remember(settings.home, endpoint.shown, endpoint.model, endpoint.known)
-        _print(args, settings, endpoint.shown, endpoint.known, rows, took)
+        _print(args, settings, (endpoint.shown, endpoint.model), endpoint.known, rows, took)
     return console.EXIT_OK
 
 
@@ -129,18 +129,19 @@ def _asked(
 def _print(
     args: argparse.Namespace,
     settings: tutor_settings.Settings,
-    address: str,
+    asked: tuple[str, str],
     known: Capabilities,
     rows: list[dict[str, str]],
     took: dict[str, int],
 ) -> None:
     age = known.age or timedelta(0)
+    address, model = asked
     if args.json:
         console.print_json(
             {
                 "provider": settings.provider,
                 "base_url": address,
-                "model": settings.model,
+                "model": model,
                 "at": known.at,
                 "age_seconds": round(age.total_seconds()),
                 "format": known.format,
@@ -151,13 +152,14 @@ def _print(
         return
     from tutor.library.display import printable
 
-    print(f"{address}  {settings.model}")
+    print(printable(f"{address}  {model}"))
     width = max(len(row["name"]) for row in rows)
     for row in rows:
         print(printable(f"  {row['name']:{width}}  {row['state']:8}{row['detail']}").rstrip())
     print(f"JSON of a given shape is asked for by {known.format}")
     if took:
-        print(f"this took {sum(took.values())} tokens; it is remembered for a week")
+        kept = "; it is remembered for a week" if settings.provider == "openai" else ""
+        print(f"this took {sum(took.values())} tokens{kept}")
     else:
         print(f"learned {_ago(age)} ago; nothing was sent")
 
