@@ -53,6 +53,18 @@ def test_every_passage_gets_its_vector_once(library: Library, toy: Any) -> None:
     assert verify_vectors(library) == []
 
 
+def test_progress_is_told_between_commits_and_vectors_stay_with_their_texts(home: Path, toy: Any) -> None:
+    library = Library(home / "library.sqlite")
+    library.add(Document(f"p{i}", "Paper", "word " * (1 + i * 7 % 13) + f"number{i}.") for i in range(300))
+    told: list[int] = []
+    embed(library, toy, done=told.append)
+    assert told == [128, 128, 44] and library.generation == 2
+    matrix, passages = Matrix(library, None), Passages.read(library)
+    matrix.refresh(passages)
+    due = toy([chunk.meaning for chunk in library.passages(passages.ids.tolist())])
+    assert np.allclose(matrix.rows(passages.ids), due, atol=1e-6)
+
+
 def test_another_model_is_refused_with_the_mend(library: Library, toy: Any) -> None:
     other = type(toy)()
     other.id = "other@2"

@@ -99,7 +99,8 @@ class ChromaIndex:
         answer = self._asked(query, asked)
         ids = np.array([int(one) for one in answer["ids"][0]], dtype=np.int64)
         scores = 1 - np.array(answer["distances"][0], dtype=np.float32)
-        kept = np.array([int(one) in self._matrix.known for one in ids], dtype=bool)
+        known = self._matrix.known
+        kept = np.array([one in known for one in ids.tolist()], dtype=bool)
         ids, scores = ids[kept], scores[kept]
         if len(self._lacking):
             ids = np.concatenate([ids, self._lacking])

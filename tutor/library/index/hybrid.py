@@ -212,15 +212,15 @@ class LibraryIndex:
         near, cosines = self._vectors.search(vector, depth, allowed)
         if mode == "vectors":
             return near, cosines
-        words = self._words.scores(query)
+        words, known = self._words.scores(query), self._vectors.known
         named, _ = self._words.best(words, depth, allowed)
         if mode == "ranks":
-            return by_ranks([named, near], alone=[i for i in named.tolist() if i not in self._vectors.known])
+            return by_ranks([named, near], alone=[i for i in named.tolist() if i not in known])
         ids = np.union1d(named, near)
         scores = by_scores(
             self._words.of(words, ids) / max(self._words.bound(query), 1e-9),
             self._vectors.rows(ids) @ vector,
-            np.array([int(one) in self._vectors.known for one in ids], dtype=bool),
+            np.array([one in known for one in ids.tolist()], dtype=bool),
         )
         order = np.argsort(-scores, kind="stable")
         return ids[order], scores[order]

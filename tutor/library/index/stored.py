@@ -21,6 +21,8 @@ from tutor.library.store import Library
 
 #: Passages encoded between two commits: what a kill may cost.
 CHECKPOINT = 512
+#: Passages encoded between two reports of progress.
+REPORT = 128
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def embed(
     checkpoint : int
         Passages of one commit; passages of like length are encoded together.
     done : callable
-        Told the number of passages after each commit.
+        Told the number of passages, a few seconds' work at a time.
 
     Raises
     ------
@@ -87,13 +89,22 @@ def embed(
         ids = [row["id"] for row in rows]
         chunks = library.passages(ids)
         if len(chunks) == len(ids):
-            store(library, embedder, ids, embedder([chunk.meaning for chunk in chunks]))
+            store(library, embedder, ids, _encoded(embedder, [chunk.meaning for chunk in chunks], done))
             embedded += len(ids)
-            done(len(ids))
     if embedded or not library.manifest("vectors_corpus_sha256"):
         with library.transaction() as db:
             schema.put(db, "vectors_corpus_sha256", schema.value(db, "corpus_sha256"))
     return EmbedReport(embedded, time.perf_counter() - began, embedder.id)
+
+
+def _encoded(embedder: Embedder, texts: Sequence[str], done: Callable[[int], None]) -> Vectors:
+    # texts of like length together, so that parts are padded no more than the whole would be
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    parts = []
+    for start in range(0, len(order), REPORT):
+        parts.append(embedder([texts[i] for i in order[start : start + REPORT]]))
+        done(len(parts[-1]))
+    return np.concatenate(parts)[np.argsort(order)]
 
 
 def store(library: Library, embedder: Embedder, ids: Sequence[int], vectors: Vectors) -> None:
