@@ -17,6 +17,8 @@ from course.schema import AiUseEntry
 from course.submission import SubmissionText
 
 _BLOCK = re.compile(r"```(?:ya?ml)?\s*\n(.*?)```", re.DOTALL)
+#: Brackets in a block: the time of PyYAML grows with the square of how deep they nest.
+_MOST_BRACKETS = 500
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,13 @@ def read_ai_use(text: SubmissionText) -> AiUse:
     block = _BLOCK.search(cell.source) if cell else None
     if block is None:
         return AiUse(False, (), ("there is no AI-use section with a YAML block",))
+    written = block.group(1)
     try:
+        if written.count("[") + written.count("{") > _MOST_BRACKETS:
+            raise yaml.YAMLError("too many brackets")
         # every value as text: a date or a version must not become something else
-        values = yaml.load(block.group(1), Loader=yaml.BaseLoader)
-    except yaml.YAMLError:
+        values = yaml.load(written, Loader=yaml.BaseLoader)
+    except (yaml.YAMLError, RecursionError):
         return AiUse(False, (), ("the AI-use section is not valid YAML",))
     said = values.get("ai_use") if isinstance(values, dict) else None
     if isinstance(said, str) and said.strip().lower() in {"none", "no"}:

@@ -45,3 +45,12 @@ def test_ai_use_sections(assignment):
     empty = read_ai_use(read_submission(assignment.starter))
     assert not empty.complete
     assert empty.entries == ()
+
+
+@pytest.mark.parametrize("nested", ["[" * 20_000, "\n" + "- " * 5000 + "a", "\n" + "? " * 3000])
+def test_an_ai_use_section_without_a_bottom_is_reported(nested, tmp_path):
+    file = tmp_path / "work.py"
+    block = f"<!-- answer: ai_use -->\n```yaml\nai_use: {nested}\n```"
+    file.write_text("# %% [markdown]\n" + "\n".join(f"# {line}" for line in block.splitlines()) + "\n")
+    section = read_ai_use(read_submission(file))
+    assert section.missing == ("the AI-use section is not valid YAML",)
