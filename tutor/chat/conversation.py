@@ -120,6 +120,7 @@ class Conversation:
             Each already stored; the last is `Done`, also after a failure, which
             is a `Refusal` of one sentence.
         """
+        text = text.encode("utf-8", "replace").decode("utf-8")  # halves of characters cannot be kept
         dropped = [0]
         yield from self._turn(text, self._respond(text, dropped), dropped)
 
