@@ -51,8 +51,6 @@ WALKS = 0.2
 MANY_ROWS = 2000
 # After warm-up: proposals of whole states in an iteration, and every how many iterations all is drawn as above.
 PROPOSALS, BETWEEN = 2, 10
-# Proposals of each chain on trial, and the share to be accepted for more to be made.
-TRIALS, WORTH = 20, 0.15
 
 
 @dataclass(frozen=True)
@@ -158,7 +156,7 @@ def sample(
     try:
         for step in console.progress(steps, "Kelly") if total * rows > LONG_RUN else steps:
             if step == warmup and every > 1:
-                jumps = whole_states(points, prior, layout, state, seen, rng)
+                jumps = Independent.worthwhile(points, prior, layout, seen, state.log_inverse_a, rng)
             if jumps and step % BETWEEN:
                 parts, _ = jumps.steps(state.parts, state.log_inverse_a, rng, PROPOSALS)
                 state = State(*parts, state.log_inverse_a)
@@ -167,7 +165,7 @@ def sample(
                 state = iterate(
                     points, prior, layout, state, rng, settling=2 * step < warmup, thorough=thorough
                 )
-            if warmup <= 2 * step < 2 * warmup:
+            if every > 1 and warmup <= 2 * step < 2 * warmup:
                 seen.append(state.parts)
             if step >= warmup and (step - warmup) % thin == thin - 1:
                 kept.append(state.parts)
@@ -177,23 +175,6 @@ def sample(
         interrupted = True
     params, sigma2, weights, centers, covs = (np.stack(values, axis=1) for values in zip(*kept))
     return Draws(params, np.sqrt(sigma2), weights, centers, covs, interrupted)
-
-
-def whole_states(
-    points: Points,
-    prior: FullPrior,
-    layout: Layout,
-    state: State,
-    seen: list[Parts],
-    rng: np.random.Generator,
-) -> Independent | None:
-    """Proposals from the draws `seen`, if the chains share their rows and accept enough of them."""
-    if points.z.shape[1] > 1:
-        return None
-    jumps = Independent.of(points, prior, layout, seen)
-    if jumps is None or jumps.steps(state.parts, state.log_inverse_a, rng, TRIALS)[1] < WORTH:
-        return None
-    return jumps
 
 
 def iterate(

@@ -35,6 +35,9 @@ Parts = tuple[Array, Array, Array, Array, Array]
 
 # Draws for each parameter from which a covariance is worth proposing with.
 ENOUGH = 20
+# Proposals of each chain on trial, and the share to be accepted for more to be made: where
+# fewer are, chains stay too long in places that the normal does not cover.
+TRIALS, WORTH = 20, 0.5
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,24 @@ class Independent:
     layout: Layout
     mean: Array
     lower: Array
+
+    @classmethod
+    def worthwhile(
+        cls,
+        points: Points,
+        prior: FullPrior,
+        layout: Layout,
+        seen: list[Parts],
+        log_inverse_a: Array,
+        rng: np.random.Generator,
+    ) -> Independent | None:
+        """From the draws `seen`, if the chains share their rows and, on trial, accept enough from the last of them."""
+        if points.z.shape[1] > 1:
+            return None
+        found = cls.of(points, prior, layout, seen)
+        if found is None or found.steps(seen[-1], log_inverse_a, rng, TRIALS)[1] < WORTH:
+            return None
+        return found
 
     @classmethod
     def of(cls, points: Points, prior: FullPrior, layout: Layout, seen: list[Parts]) -> Independent | None:
