@@ -35,6 +35,7 @@ from torch import Tensor, nn
 from statml.compute import generator
 from statml.errors import InputError, InputTypeError
 from statml.neural.conditional_density import even_normals
+from statml.neural.settings import check_widths
 from statml.neural.training import Training, isolated_random, train
 from statml.uncertainty.contract import one_sentence
 from statml.uncertainty.measurement import refuse_arguments, refuse_quantities
@@ -238,8 +239,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     def _checked_settings(self) -> Training:
         if not isinstance(self.n_components, int | np.integer) or self.n_components < 1:
             raise InputError(f"n_components is {self.n_components!r}; accepted is an int >= 1")
-        if any(not isinstance(width, int | np.integer) or width < 1 for width in self.hidden):
-            raise InputError(f"hidden is {self.hidden!r}; accepted are widths of layers, ints >= 1")
+        check_widths(self.hidden)
         if self.training is None:
             return self.default_training
         if not isinstance(self.training, Training):

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from statml.compute import generator
 from statml.errors import InputError, InputTypeError
+from statml.neural.settings import check_widths
 from statml.neural.training import Loss, Training, isolated_random, train
 from statml.uncertainty.contract import DistributionRegressor
 from statml.uncertainty.covariance import DiagonalCovariance
@@ -222,8 +223,7 @@ def settings_for(estimator: Any, default: Training) -> Training:
     """
     if not isinstance(estimator.input_draws, int | np.integer) or estimator.input_draws < 2:
         raise InputError(f"input_draws is {estimator.input_draws!r}; accepted is an int >= 2")
-    if any(not isinstance(width, int | np.integer) or width < 1 for width in estimator.hidden):
-        raise InputError(f"hidden is {estimator.hidden!r}; accepted are widths of layers, ints >= 1")
+    check_widths(estimator.hidden)
     if estimator.training is None:
         return default
     if not isinstance(estimator.training, Training):

@@ -44,6 +44,7 @@ from statml.neural.flows import (
     autoregressive_flow,
     coupling_flow,
 )
+from statml.neural.settings import check_widths
 from statml.neural.training import History, Training, isolated_random, train
 from statml.sampling.chain import Chain
 from statml.uncertainty.measurement import refuse_quantities
@@ -346,6 +347,7 @@ class NeuralPosterior(BaseEstimator):
                 )
         if not isinstance(self.layers, int | np.integer) or self.layers < 1:
             raise InputError(f"layers is {self.layers!r}; accepted is an int >= 1")
+        check_widths(self.hidden)
         if self.training is not None and not isinstance(self.training, Training):
             raise InputTypeError(f"training is a {type(self.training).__name__}; accepted is a Training")
         self._names()

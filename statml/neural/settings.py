@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import get_args
+from numbers import Integral, Real
+from typing import Any, get_args
 
 from statml.compute import Device
 from statml.errors import InputError
@@ -65,17 +67,17 @@ class Training:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "patience"):
             value = getattr(self, name)
-            if not (isinstance(value, int) and value >= 1) and (value is not None or name != "patience"):
+            if not (isinstance(value, Integral) and value >= 1) and (value is not None or name != "patience"):
                 raise InputError(f"{name} is {value!r}; accepted is an int >= 1")
         for name in ("learning_rate", "clip"):
             value = getattr(self, name)
-            if not (value is None and name == "clip") and not value > 0:
+            if not (value is None and name == "clip") and not (isinstance(value, Real) and value > 0):
                 raise InputError(f"{name} is {value!r}; accepted are values > 0")
-        if not self.weight_decay >= 0:
+        if not (isinstance(self.weight_decay, Real) and self.weight_decay >= 0):
             raise InputError(f"weight_decay is {self.weight_decay!r}; accepted are values >= 0")
         for name in ("warmup", "validation", "ema"):
             value = getattr(self, name)
-            if value is not None and not 0 <= value < 1:
+            if value is not None and not (isinstance(value, Real) and 0 <= value < 1):
                 raise InputError(f"{name} is {value!r}; accepted are values from 0 to below 1")
         if self.schedule not in SCHEDULES:
             raise InputError(f"schedule is {self.schedule!r}; accepted are {', '.join(SCHEDULES)}")
@@ -85,3 +87,19 @@ class Training:
     def for_rows(self, n: int) -> Training:
         """These settings, without validation where its share of n rows is no row."""
         return self if 0 < round(self.validation * n) < n else replace(self, validation=0.0, patience=None)
+
+
+def check_widths(hidden: Any) -> None:
+    """Raise `InputError` where `hidden` is no sequence of widths of layers.
+
+    Examples
+    --------
+    >>> check_widths((64, 64))
+    >>> check_widths(64)
+    Traceback (most recent call last):
+    statml.errors.InputError: hidden is 64; accepted are widths of layers, ints >= 1, such as (64, 64)
+    """
+    if not isinstance(hidden, Iterable) or any(
+        not isinstance(width, Integral) or width < 1 for width in hidden
+    ):
+        raise InputError(f"hidden is {hidden!r}; accepted are widths of layers, ints >= 1, such as (64, 64)")

@@ -180,6 +180,12 @@ def test_wrong_parameters(estimator, name):
         estimator(**{name: WRONG[name]}).fit(X, y)
 
 
+def test_one_width_is_no_sequence_of_them():
+    X, y = simulated(20, 0)
+    with pytest.raises(InputError, match=r"hidden is 8; accepted are widths of layers"):
+        MLPRegressor(8).fit(X, y)
+
+
 def test_wrong_errors():
     X, y = simulated(20, 0)
     correlated = Covariance.dense(np.eye(20) + 0.1)

@@ -227,8 +227,13 @@ WRONG = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_settings(name):
-    with pytest.raises(InputError, match=f"{name} is .*accepted"):
-        Training(**{name: WRONG[name]})
+    for wrong in (WRONG[name], "much"):
+        with pytest.raises(InputError, match=f"{name} is .*accepted"):
+            Training(**{name: wrong})
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers():
+    assert Training(epochs=np.int64(3)).epochs == 3
 
 
 def test_wrong_calls():
