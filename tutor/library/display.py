@@ -1,9 +1,11 @@
-"""Show an answer to a person: each claim with its source and its quote, or why there is none."""
+"""Show an answer to a person: each claim with its source and its quote, or why there is none; and how far work is."""
 
 from __future__ import annotations
 
+import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from statml.errors import MissingExtraError
@@ -28,6 +30,28 @@ def open_console() -> Console:
     except ImportError as error:
         raise MissingExtraError("the tutor needs rich: install statml[tutor]") from error
     return Console(highlight=False)
+
+
+@contextmanager
+def progress_bar(description: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr with rate and time left; a line now and then where stderr is no terminal."""
+    from tqdm import tqdm
+
+    terminal = sys.stderr.isatty()
+    with tqdm(
+        total=total,
+        desc=description,
+        unit="passage",
+        disable=total == 0 or (not terminal and total < 2000),
+        leave=False,
+        mininterval=0.1 if terminal else 30.0,
+        ascii=not terminal,
+    ) as bar:
+
+        def told(number: int) -> None:
+            bar.update(number)
+
+        yield told
 
 
 def show(answer: Answer, stats: Stats, console: Console) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -205,6 +204,7 @@ def _first_reason(report: AddReport) -> str:
 
 def _embed(library: Library, settings: Settings, *, anew: bool = False) -> dict[str, Any] | None:
     """Make the missing vectors and bring the indexes up to them; None where none are wanted or can be made."""
+    from tutor.library.display import progress_bar
     from tutor.library.index.embedding import open_embedder
     from tutor.library.index.hybrid import LibraryIndex
     from tutor.library.index.stored import embed, forget, vector_stats
@@ -219,32 +219,10 @@ def _embed(library: Library, settings: Settings, *, anew: bool = False) -> dict[
     if anew:
         forget(library)
     stats = vector_stats(library)
-    with _bar("encoding", stats.passages - stats.vectors) as told:
+    with progress_bar("encoding", stats.passages - stats.vectors) as told:
         report = embed(library, embedder, done=told)
     LibraryIndex(library, embedder, folder=settings.home, vectors=settings.vectors)
     return {**asdict(report), "rate": round(report.rate, 1)}
-
-
-@contextmanager
-def _bar(description: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr with rate and time left; a line now and then where stderr is no terminal."""
-    from tqdm import tqdm
-
-    terminal = sys.stderr.isatty()
-    with tqdm(
-        total=total,
-        desc=description,
-        unit="passage",
-        disable=total == 0 or (not terminal and total < 2000),
-        leave=False,
-        mininterval=0.1 if terminal else 30.0,
-        ascii=not terminal,
-    ) as bar:
-
-        def told(number: int) -> None:
-            bar.update(number)
-
-        yield told
 
 
 def _embedded_line(embedded: dict[str, Any]) -> str:

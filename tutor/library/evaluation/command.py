@@ -9,6 +9,7 @@ from statml import console
 from statml.errors import InputError
 from tutor import settings as tutor_settings
 from tutor.library.default import open_index
+from tutor.library.display import progress_bar
 from tutor.library.evaluation.benchmark import (
     Report,
     course_sections,
@@ -45,7 +46,8 @@ def evaluate(args: argparse.Namespace) -> int:
         library.add(corpus)
         embedder = open_embedder(settings, many=True)
         if embedder is not None:
-            embed(library, embedder)
+            with progress_bar("encoding", library.stats().chunks) as told:
+                embed(library, embedder, done=told)
         report = run(LibraryIndex(library, embedder), queries)
     if args.json:
         console.print_json(report.to_dict())
