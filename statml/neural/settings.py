@@ -67,17 +67,19 @@ class Training:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "patience"):
             value = getattr(self, name)
-            if not (isinstance(value, Integral) and value >= 1) and (value is not None or name != "patience"):
+            if not (isinstance(value, Integral) and int(value) >= 1) and (
+                value is not None or name != "patience"
+            ):
                 raise InputError(f"{name} is {value!r}; accepted is an int >= 1")
         for name in ("learning_rate", "clip"):
             value = getattr(self, name)
-            if not (value is None and name == "clip") and not (isinstance(value, Real) and value > 0):
+            if not (value is None and name == "clip") and not (isinstance(value, Real) and float(value) > 0):
                 raise InputError(f"{name} is {value!r}; accepted are values > 0")
-        if not (isinstance(self.weight_decay, Real) and self.weight_decay >= 0):
+        if not (isinstance(self.weight_decay, Real) and float(self.weight_decay) >= 0):
             raise InputError(f"weight_decay is {self.weight_decay!r}; accepted are values >= 0")
         for name in ("warmup", "validation", "ema"):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, Real) and 0 <= value < 1):
+            if value is not None and not (isinstance(value, Real) and 0 <= float(value) < 1):
                 raise InputError(f"{name} is {value!r}; accepted are values from 0 to below 1")
         if self.schedule not in SCHEDULES:
             raise InputError(f"schedule is {self.schedule!r}; accepted are {', '.join(SCHEDULES)}")
