@@ -19,20 +19,29 @@ PASTED = 0.6
 
 _WANTS = re.compile(
     r"\b(?:write|give|show|send|print|implement|code|complete|fill|solve|finish|do|tell|reveal|repeat|output|"
-    r"translate|encode|spell|dictate|paste|need|want|continue|generate|produce|answer|decode|what is|what'?s)\b",
+    r"translate|encode|spell|dictate|paste|need|want|continue|generate|produce|answer|decode|what is|what'?s|"
+    r"summari[sz]e|rewrite|respond|read|unlock|autocomplete|dame|gib|zeig|schreib|donne|montre|escribe)\b",
     re.I,
 )
+#: What has a solution that is not to be told; equations and models have some that may be.
+_OURS = (
+    r"(?:the |this |that |these |my |your |our |any |all )*(?:assignments?|home ?work|tasks?|exercises?|"
+    r"problem set|questions?|course|functions?|code|tests?|q\d|\d|\w+\()"
+)
 _SOLUTION = re.compile(
-    r"\b(?:solutions?|home ?work|assignment|problem set|answer key|reference (?:answer|code|implementation)|"
-    r"model answer|hidden tests?|rubric|body of the function|full code|(?:complete|working|final) (?:code|function)|"
-    r"grading (?:key|scheme)|what the instructor)\b",
+    rf"(?<!'s )\bsolutions?\b(?! (?:of|to|for|in|from|by|space|method)\b(?! {_OURS}))"
+    r"|\b(?:home ?work|problem set|answer key|reference (?:answer|code|implementation)|hausaufgaben?|tarea|devoir|"
+    r"solucion|losung|musterlosung|assignments?(?! (?:of|step|to|problem|matrix))|"
+    r"model answer|hidden tests?|rubric|body of (?:the function|\w+\()|full code|"
+    r"(?:complete|working|final) (?:code|function)|grading (?:key|scheme)|what the instructor)\b",
     re.I,
 )
 _CODE = re.compile(r"\b(?:code|function|implement\w*|python|numpy|scipy|def|body|script|lines?)\b", re.I)
 _ROLE = re.compile(
-    r"\b(?:ignore|disregard|forget|override|bypass)\b.{0,60}\b(?:instruction|rule|prompt|guard|polic|above|previous)"
+    r"\b(?:ignore|disregard|forget|override|bypass)\b.{0,40}\b(?:your|all|the|these|those|any|previous|prior|its)\b"
+    r".{0,30}\b(?:instruction|rule|prompt|guard|polic)"
     r"|\byou are (?:now|no longer)\b|\b(?:developer|debug|admin|god|dan|jailbreak)\b.{0,20}\bmode\b"
-    r"|\bpretend (?:to be|you)|\bact as\b|\brole[- ]?play|\bsystem prompt\b|\b(?:hidden|secret|initial) (?:prompt|instruction)"
+    r"|\bpretend (?:to be|you)|(?:^|[.!?:;,] *|\b(?:please|now|must|should|you|and) )act as\b(?! a function)|\brole[- ]?play|\bsystem prompt\b|\b(?:hidden|secret|initial) (?:prompt|instruction)"
     r"|\bI am (?:the|your) (?:instructor|professor|teacher|developer|admin)|\bas (?:the|your) (?:instructor|professor)",
     re.I,
 )
