@@ -29,6 +29,7 @@ from scipy.fft import next_fast_len
 
 from statml.compute import Device, Namespace, namespace
 from statml.errors import InputError
+from statml.plain_numbers import refuse_quantity
 from statml.statistics.precision import inverse_covariance
 
 if TYPE_CHECKING:
@@ -237,6 +238,7 @@ class _Bins:
 
 
 def _checked(field: Any, weights: Any) -> tuple[Array, Array]:
+    refuse_quantity("field", field)
     field = np.asarray(field, float)
     if not 1 <= field.ndim <= 3 or field.size < 2:
         raise InputError(f"field has shape {field.shape}; accepted are one to three dimensions")

@@ -32,6 +32,7 @@ from scipy.spatial import cKDTree
 from statml.compute import generator
 from statml.console import progress
 from statml.errors import InputError
+from statml.plain_numbers import refuse_quantity
 from statml.statistics.windows import Region
 
 if TYPE_CHECKING:
@@ -319,6 +320,7 @@ def _hypergeometric_tails(sizes: Array, n: int, total: int) -> tuple[Array, Arra
 
 
 def _points(points: Any) -> Array:
+    refuse_quantity("points", points)
     points = np.asarray(points, float)
     if points.ndim != 2 or len(points) < 2 or not np.all(np.isfinite(points)):
         raise InputError(f"points has shape {points.shape} or a value that is not finite; accepted is (n, d)")

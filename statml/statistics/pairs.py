@@ -21,6 +21,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from statml.errors import InputError
+from statml.plain_numbers import refuse_quantity
 
 Array = np.ndarray
 Metric = Literal["euclidean", "sky"]
@@ -43,6 +44,7 @@ def as_points(name: str, positions: Any, weights: Any, metric: Metric) -> Points
     InputError
         Shapes do not fit, a value is not finite, or a weight is negative.
     """
+    refuse_quantity(name, positions)
     positions = np.asarray(positions, float)
     if positions.ndim == 1:
         positions = positions[:, None]

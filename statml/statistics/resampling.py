@@ -33,6 +33,7 @@ from sklearn.base import clone
 from statml.compute import generator
 from statml.console import progress
 from statml.errors import InputError, InputTypeError
+from statml.plain_numbers import refuse_quantity
 from statml.statistics.precision import inverse_covariance
 from statml.statistics.schemes import Rows, Scheme
 from statml.uncertainty.covariance import Covariance, DiagonalCovariance
@@ -147,8 +148,11 @@ class Bootstrap:
         )
         z0 = stats.norm.ppf(np.clip(below, 0.5 / size, 1 - 0.5 / size))
         gap = self.left_out.mean(axis=0) - self.left_out
-        squares = np.sum(gap**2, axis=0)
-        a = np.sum(gap**3, axis=0) / (6 * np.maximum(squares, np.finfo(float).tiny) ** 1.5)
+        largest = np.abs(gap).max(axis=0)
+        gap = gap / np.where(
+            largest > 0, largest, 1
+        )  # a ratio, in any unit; 0 for a statistic that does not vary
+        a = np.sum(gap**3, axis=0) / (6 * np.maximum(np.sum(gap**2, axis=0), 1) ** 1.5)
         z = z0 + stats.norm.ppf(tails)[:, None]
         return stats.norm.cdf(z0 + z / (1 - a * z))
 
@@ -346,6 +350,8 @@ def _scheme(scheme: Any) -> Scheme:
 
 
 def _same_rows(data: tuple[Any, ...]) -> tuple[list[Array], int]:
+    for each in data:
+        refuse_quantity("data", each)
     arrays = [np.asarray(each) for each in data]
     if not arrays or any(each.ndim == 0 for each in arrays):
         raise InputError("data is missing or a single number; accepted are arrays with a row for each datum")

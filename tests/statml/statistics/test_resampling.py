@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 from scipy import stats
 
 from statml import datasets, uncertainty, units
@@ -14,11 +15,13 @@ from statml.statistics import (
     Groups,
     MovingBlocks,
     bootstrap,
+    field_correlation,
     hartlap_factor,
     inverse_covariance,
     jackknife,
     refitted,
     residual_bootstrap,
+    two_point,
 )
 from statml.uncertainty import Covariance
 
@@ -221,3 +224,27 @@ def test_bad_input() -> None:
         from sklearn.linear_model import Ridge
 
         jackknife(refitted(Ridge()), x[:, None], x)
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-120, 1e90])
+def test_bca_in_any_unit_and_of_what_does_not_vary(unit):
+    data = np.random.default_rng(0).gamma(1.0, size=40)
+    found = np.array(bootstrap(np.mean, data * unit, rng=1).interval(0.68)) / unit
+    assert_allclose(found, bootstrap(np.mean, data, rng=1).interval(0.68), rtol=1e-9)
+    low, high = bootstrap(np.mean, np.full(10, unit), rng=1).interval(0.68)
+    assert_allclose([low, high], unit)
+
+
+def test_masked_values_and_units_are_refused():
+    import astropy.units as u
+
+    data = np.ma.array(np.arange(10.0), mask=np.arange(10) == 2)
+    with pytest.raises(InputError, match="data has 1 masked values"):
+        bootstrap(np.mean, data, rng=0)
+    with pytest.raises(InputTypeError, match="data carries the unit m"):
+        jackknife(np.mean, np.arange(10.0) * u.m)
+    with pytest.raises(InputError, match="field has 1 masked values"):
+        field_correlation(data, edges=[1, 2, 3])
+    points = np.random.default_rng(0).random((10, 2))
+    with pytest.raises(InputTypeError, match="data carries the unit deg"):
+        two_point(points * u.deg, randoms=points, edges=[0.1, 0.2])
