@@ -76,14 +76,14 @@ def spread(values: np.ndarray) -> np.ndarray:
     """Standard deviation along the first axis; exactly zero where values do not vary.
 
     The mean of a constant is rounded, and leaves a "deviation" of 1e-17 to a column of
-    0.1: no scale to divide by. Differences from the first value have no such rounding.
+    0.1: no scale to divide by.
 
     Examples
     --------
     >>> float(np.std(np.full(7, 0.1))) > 0, float(spread(np.full(7, 0.1)))
     (True, 0.0)
     """
-    return np.std(values - values[0], axis=0)
+    return np.where(np.all(values == values[0], axis=0), 0.0, np.std(values, axis=0))
 
 
 @dataclass(frozen=True)

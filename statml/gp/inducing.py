@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from statml.compute import spread
 from statml.errors import InputError, InputTypeError
 from statml.mixture import KMeans
 
@@ -60,7 +61,7 @@ def _centres(X: Array, m: int, rng: np.random.Generator) -> Array:
     different = np.unique(X[rows], axis=0)
     if len(different) <= m:
         return different
-    width = X.std(axis=0)
+    width = spread(X)
     width = np.where(width > 0, width, 1.0)
     with warnings.catch_warnings():
         # A start need not have settled.

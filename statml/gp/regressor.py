@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 
-from statml.compute import Device, generator, resolve_device
+from statml.compute import Device, generator, resolve_device, spread
 from statml.errors import InputError
 from statml.gp.decomposition import Decomposition, decompose
 from statml.gp.derivatives import slope_covariance, slope_marginals
@@ -381,7 +381,7 @@ class GaussianProcessRegressor(DistributionRegressor):
 
 def _starting_kernel(X: Array, y: Array) -> Kernel:
     """An RBF whose lengths and width are the spreads of the features and of y."""
-    spreads, sigma = X.std(axis=0), float(np.std(y))
+    spreads, sigma = spread(X), float(spread(y))
     lengths = np.where(spreads > 0, spreads, 1.0)
     return RBF(lengths if len(lengths) > 1 else float(lengths[0]), sigma if sigma > 0 else 1.0)
 

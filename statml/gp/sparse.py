@@ -21,7 +21,7 @@ from scipy import optimize
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
-from statml.compute import Device, generator, resolve_device
+from statml.compute import Device, generator, resolve_device, spread
 from statml.errors import InputError
 from statml.gp.collapsed_bound import Hyperparameters, collapsed_bound, sparse_posterior
 from statml.gp.inducing import starting_points
@@ -359,6 +359,6 @@ class SparseGaussianProcess(DistributionRegressor):
 
 def _starting_kernel(X: Array, y: Array) -> Kernel:
     """An RBF as long in every feature as rows are apart, so that few points see all others, and as wide as y."""
-    spreads, sigma = X.std(axis=0), float(np.std(y))
+    spreads, sigma = spread(X), float(spread(y))
     lengths = np.where(spreads > 0, spreads, 1.0) * np.sqrt(X.shape[1])
     return RBF(lengths if len(lengths) > 1 else float(lengths[0]), sigma if sigma > 0 else 1.0)

@@ -25,7 +25,7 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from statml.compute import generator
+from statml.compute import generator, spread
 from statml.errors import InputError, InputTypeError
 from statml.neural.settings import check_widths
 from statml.neural.training import Loss, Training, isolated_random, train
@@ -303,5 +303,5 @@ def _sobol(count: int, d: int, seed: int | None = None) -> Array:
 
 def _location(values: Array) -> tuple[Array, Array]:
     """Mean and standard deviation along rows; 1 where a column does not vary."""
-    scale = values.std(axis=0)
+    scale = spread(values)
     return values.mean(axis=0), np.where(scale > 0, scale, 1.0)

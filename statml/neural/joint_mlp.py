@@ -14,7 +14,7 @@ import torch
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from statml.compute import generator
+from statml.compute import generator, spread
 from statml.errors import InputError
 from statml.neural.conditional_density import error_factors, settings_for, spread_inputs
 from statml.neural.label_network import BetaLoss, label_distribution
@@ -112,7 +112,7 @@ class JointMLPRegressor(NetworkSettings, MultiOutputMixin, RegressorMixin, BaseE
             raise InputError(
                 "y_err is finite in fewer than two rows of a label; accepted are 2 finite ones or more"
             )
-        self.x_center_, self.x_scale_ = X.mean(axis=0), _positive(X.std(axis=0))
+        self.x_center_, self.x_scale_ = X.mean(axis=0), _positive(spread(X))
         known = np.where(measured, Y, np.nan)
         self.y_center_, self.y_scale_ = np.nanmean(known, axis=0), _positive(np.nanstd(known, axis=0))
         scaled = np.where(measured, (Y - self.y_center_) / self.y_scale_, 0.0)

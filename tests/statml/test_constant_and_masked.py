@@ -1,5 +1,7 @@
 """Features and targets that do not vary, whatever number they hold; masked values are no data."""
 
+import importlib
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -143,3 +145,16 @@ def test_masked_targets_and_errors_are_refused():
     prediction = LinearRegression().fit(X, y).predict_dist(X)
     with pytest.raises(InputError, match="y has 1 masked values"):
         calibration_report(prediction, np.ma.array(y, mask=hidden))
+
+
+@pytest.mark.parametrize("name", ["statml.gp.GaussianProcessRegressor", "statml.neural.MLPRegressor"])
+def test_a_feature_that_did_not_vary_may_do_so_later(name):
+    """A scale of 1e-17 would take a change of 1e-7 for ten thousand million widths."""
+    pytest.importorskip("torch")
+    module, _, kind = name.rpartition(".")
+    estimator = getattr(importlib.import_module(module), kind)
+    rng = np.random.default_rng(7)
+    X = np.column_stack([rng.normal(size=40), np.full(40, 0.1)])
+    model = estimator(random_state=0).fit(X, X[:, 0] + 0.1 * rng.normal(size=40))
+    first, second = model.predict([[0.5, 0.1], [0.5, 0.1 + 1e-7]])
+    assert abs(first - second) < 1e-3

@@ -135,7 +135,7 @@ def test_rows_without_information_do_not_count(name):
         ({"training": "long"}, {}, "accepted is a Training"),
         ({"input_draws": 1}, {}, "input_draws"),
         ({"hidden": (0,)}, {}, "hidden"),
-        ({}, {"y_err": np.inf}, "infinite"),
+        ({}, {"y_err": np.inf}, "finite in fewer than two rows"),
         ({}, {"y_cov": Covariance.dense(0.5 * np.eye(20) + 0.5)}, "diagonal"),
         ({}, {"xy_cov": np.zeros((20, 1)), "X_err": 0.1}, "xy_cov"),
     ],
