@@ -18,7 +18,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from statml.errors import ServiceError
 from tutor.chat.terminal import typed
+from tutor.sandbox import detect
 
 pty = pytest.importorskip("pty")
 QUESTION = "How does the Large Magellanic Cloud perturb the Milky Way halo?"
@@ -205,7 +207,12 @@ def test_ctrl_c_in_a_streamed_answer_keeps_what_was_said(start, endless: str, tm
 
 
 @pytest.mark.slow
+@pytest.mark.sandbox
 def test_a_session_on_a_narrow_screen_without_colours(start, tmp_path: Path) -> None:
+    try:
+        detect()
+    except ServiceError as error:
+        pytest.skip(str(error))
     screen = start(columns=40, NO_COLOR="1")
     for line, answer in (
         ("/help", "/convert 3 pc lyr"),
