@@ -3,7 +3,7 @@
 One simulated data set, one feature, three components, errors of x and y that differ
 from row to row (reliability 0.7), intrinsic scatter. Three samplers of one posterior:
 
-statml          our Gibbs-Metropolis sampler, four chains at once
+statml          our sampler, Gibbs steps and proposals of whole states, four chains at once
 PyMC marginal   NUTS, the true covariates integrated out (11 parameters)
 PyMC latent     NUTS, the true covariates as variables, as the model is usually written
 
