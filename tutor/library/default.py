@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 
+from statml.errors import InputError
 from tutor.library.chunks import Document, Rejected
-from tutor.library.index.embedding import open_embedder
-from tutor.library.index.hybrid import LibraryIndex
+from tutor.library.index.embedding import Embedder, open_embedder
+from tutor.library.index.hybrid import LibraryIndex, Reranker
 from tutor.library.ingest import read_file
 from tutor.library.store import Library
 from tutor.settings import Settings
@@ -44,7 +45,7 @@ def open_library(settings: Settings) -> tuple[Library, bool]:
 
 @contextmanager
 def open_index(
-    settings: Settings, *, diversity: float = 0.0, words_only: bool = False
+    settings: Settings, *, diversity: float = 0.0, words_only: bool = False, rerank: bool = False
 ) -> Iterator[tuple[LibraryIndex, bool]]:
     """The index over the person's library, by words alone where that has no vectors; or over the default one.
 
@@ -61,9 +62,32 @@ def open_index(
         if not (is_default or words_only) and library.manifest("embedder"):
             embedder = open_embedder(settings)
         yield (
-            LibraryIndex(library, embedder, folder=folder, vectors=settings.vectors, diversity=diversity),
+            LibraryIndex(
+                library,
+                embedder,
+                folder=folder,
+                vectors=settings.vectors,
+                reranker=second_look(embedder) if rerank else None,
+                diversity=diversity,
+            ),
             is_default,
         )
+
+
+def second_look(embedder: Embedder | None) -> Reranker:
+    """The reranker that needs no weights but the embedder's.
+
+    Raises
+    ------
+    InputError
+        For any other embedder than MiniLM.
+    """
+    from tutor.library.index.late import LateInteraction
+    from tutor.library.index.minilm import MiniLM
+
+    if not isinstance(embedder, MiniLM):
+        raise InputError("--rerank compares the words of MiniLM: it needs a library encoded by minilm")
+    return LateInteraction(embedder)
 
 
 def _abstracts() -> Iterator[Document | Rejected]:

@@ -16,6 +16,8 @@ from tutor.library.chunks import Document, Rejected
 from tutor.library.store import AddReport, Library
 from tutor.settings import Settings
 
+_RERANK = "compare the best passages of both ways once more, word by word (about a second)"
+
 
 def add_parser(subparsers: Any) -> None:
     """Add ``library`` to the tutor's command line."""
@@ -81,6 +83,7 @@ def add_parser(subparsers: Any) -> None:
     search.add_argument(
         "--diversity", type=float, default=0.0, metavar="D", help="0 (default) to 1: push repetitions down"
     )
+    search.add_argument("--rerank", action="store_true", help=_RERANK)
     _verb(verbs, "stats", _run_stats, "count what the library holds", "tutor library stats --json")
     _verb(
         verbs,
@@ -108,6 +111,7 @@ def add_parser(subparsers: Any) -> None:
     evaluate.add_argument(
         "--library", action="store_true", help="questions on real abstracts, over the library you have"
     )
+    evaluate.add_argument("--rerank", action="store_true", help=_RERANK)
 
 
 def _verb(
@@ -258,7 +262,9 @@ def _run_search(args: argparse.Namespace) -> int:
         raise InputError('the query is empty; search for something, for example "stellar ages"')
     only = Filter(_years(args.year), tuple(args.category))
     settings = tutor_settings.load()
-    with open_index(settings, diversity=args.diversity, words_only=args.by == "words") as (index, _):
+    with open_index(
+        settings, diversity=args.diversity, words_only=args.by == "words", rerank=args.rerank
+    ) as (index, _):
         hits = index.search(args.query, args.k, only=only, mode=args.by)
         details = {hit.chunk.source_id: index.library.document(hit.chunk.source_id).details for hit in hits}
         by = args.by if index.has_vectors or args.by != "hybrid" else "words"

@@ -18,8 +18,10 @@ import pytest
 from statml.errors import InputError
 from tutor import language
 from tutor.library import BM25Retriever, Document, Library
+from tutor.library.chunks import Chunk
 from tutor.library.index.fusion import by_ranks, by_scores
 from tutor.library.index.hybrid import LibraryIndex, diversify
+from tutor.library.index.late import LateInteraction
 from tutor.library.index.matrix import Matrix
 from tutor.library.index.passages import Filter, Passages
 from tutor.library.index.stored import embed, forget, store, vector_stats, verify_vectors
@@ -303,11 +305,34 @@ def test_filters_hold_in_every_way(library: Library, toy: Any) -> None:
 
 
 def test_a_reranker_has_the_last_word(library: Library, toy: Any) -> None:
-    def newest(query: str, chunks: Any) -> list[float]:
+    def newest(query: str, chunks: Any, scores: np.ndarray) -> list[float]:
+        assert len(scores) == len(chunks) == 30
         return [float(chunk.source_id[1:]) for chunk in chunks]
 
-    hits = LibraryIndex(library, toy, reranker=newest).search("quasars", 5)
+    index = LibraryIndex(library, toy, reranker=newest)
+    hits = index.search("quasars", 5)
     assert ids(hits) == sorted(ids(hits), reverse=True)
+    # what is below the passages looked at keeps its order
+    plain, hits = LibraryIndex(library, toy).search("quasars", 60), index.search("quasars", 60)
+    assert ids(hits)[30:] == ids(plain)[30:] and set(ids(hits)) == set(ids(plain))
+    assert [h.score for h in hits] == sorted((h.score for h in hits), reverse=True)
+    # the two rankings by themselves are signs of their own, and stay as they are
+    for mode in ("words", "vectors"):
+        assert ids(index.search("quasars", 9, mode=mode)) == ids(  # type: ignore[arg-type]
+            LibraryIndex(library, toy).search("quasars", 9, mode=mode)  # type: ignore[arg-type]
+        )
+
+
+def test_late_interaction_by_hand() -> None:
+    class Tokens:
+        def tokens(self, texts: list[str]) -> list[np.ndarray]:
+            start, a, b = np.eye(3, dtype=np.float32)
+            assert texts[0] == "a b"
+            return [np.array([start, a, b, start]), np.array([a, a]), np.array([a, b])]
+
+    (one, two) = (Chunk(str(i), "", 0, "", "text", 0, 4) for i in range(2))
+    found = LateInteraction(Tokens())("a b", [one, two], np.array([0.5, 0.4]))  # type: ignore[arg-type]
+    assert found == pytest.approx([0.5 + 0.25 * 0.5, 0.4 + 0.25 * 1.0])
 
 
 def test_without_vectors_words_are_searched(home: Path, toy: Any) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from statml import console
 from statml.errors import InputError
 from tutor import settings as tutor_settings
-from tutor.library.default import open_index
+from tutor.library.default import open_index, second_look
 from tutor.library.display import progress_bar
 from tutor.library.evaluation.benchmark import (
     Report,
@@ -32,7 +32,7 @@ def evaluate(args: argparse.Namespace) -> int:
     if bool(args.corpus) != bool(args.queries):
         raise InputError("--corpus and --queries go together: documents, and questions about them")
     if args.library:
-        with open_index(replace(settings, vectors="mapped")) as (index, is_default):
+        with open_index(replace(settings, vectors="mapped"), rerank=args.rerank) as (index, is_default):
             if is_default:
                 raise InputError(
                     "there is no library: run `tutor library add PATH` with a collection of abstracts"
@@ -48,7 +48,8 @@ def evaluate(args: argparse.Namespace) -> int:
         if embedder is not None:
             with progress_bar("encoding", library.stats().chunks) as told:
                 embed(library, embedder, done=told)
-        report = run(LibraryIndex(library, embedder), queries)
+        reranker = second_look(embedder) if args.rerank else None
+        report = run(LibraryIndex(library, embedder, reranker=reranker), queries)
     if args.json:
         console.print_json(report.to_dict())
     else:

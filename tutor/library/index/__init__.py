@@ -3,5 +3,6 @@
 passages  ids, years, categories         words   bm25s, and what came since
 embedding texts to vectors               stored  vectors in SQLite
 matrix    exact search, memory-mapped    chroma  approximate search
-fusion    one ranking of two           hybrid  all of it together: `LibraryIndex`
+fusion    one ranking of two           late    a second look at its top
+hybrid    all of it together: `LibraryIndex`
 """

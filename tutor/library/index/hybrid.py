@@ -61,9 +61,14 @@ class VectorIndex(Protocol):
 
 
 class Reranker(Protocol):
-    """A second look at the top of a ranking: one score for each passage, the higher the better."""
+    """A second look at the top of a hybrid ranking.
 
-    def __call__(self, query: str, chunks: Sequence[Chunk]) -> Sequence[float]: ...
+    It is given the scores of the first look, and returns one for each passage, the higher the better.
+    """
+
+    def __call__(
+        self, query: str, chunks: Sequence[Chunk], scores: np.ndarray
+    ) -> Sequence[float] | np.ndarray: ...
 
 
 class LibraryIndex:
@@ -190,8 +195,8 @@ class LibraryIndex:
         ids, scores = self._ranked(query, vector, max(DEPTH, k), allowed, mode)
         top = max(k, TOP if self._diversity or self._reranker else 0)
         ids, scores = ids[:top], np.asarray(scores[:top], dtype=float)
-        if self._reranker is not None:
-            ids, scores = self._reranked(query, ids)
+        if self._reranker is not None and mode == "hybrid":
+            ids, scores = self._reranked(query, ids, scores)
         if self._diversity and self.has_vectors:
             order = diversify(scores, self._vectors.rows(ids), self._diversity)
             ids, scores = ids[order], scores[order]
@@ -225,12 +230,17 @@ class LibraryIndex:
         order = np.argsort(-scores, kind="stable")
         return ids[order], scores[order]
 
-    def _reranked(self, query: str, ids: Ids) -> tuple[Ids, np.ndarray]:
+    def _reranked(self, query: str, ids: Ids, scores: np.ndarray) -> tuple[Ids, np.ndarray]:
+        """The first `TOP` in their new order; the rest keep their places below."""
         assert self._reranker is not None
-        kept = [int(one) for one in ids if self.library.passages([int(one)])]
-        scores = np.asarray(self._reranker(query, self.library.passages(kept)), dtype=float)
-        order = np.argsort(-scores, kind="stable")
-        return np.array(kept, dtype=np.int64)[order], scores[order]
+        first = [place for place, one in enumerate(ids[:TOP]) if self.library.passages([int(one)])]
+        if not first:
+            return ids, scores
+        chunks = self.library.passages([int(ids[place]) for place in first])
+        new = np.asarray(self._reranker(query, chunks, scores[first]), dtype=float)
+        order = np.argsort(-new, kind="stable")
+        rest = scores[TOP:] - max(0.0, float(scores[TOP:].max(initial=-np.inf) - new.min()))
+        return np.concatenate([ids[first][order], ids[TOP:]]), np.concatenate([new[order], rest])
 
 
 def diversify(scores: np.ndarray, vectors: Vectors, diversity: float) -> list[int]:

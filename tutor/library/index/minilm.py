@@ -12,7 +12,7 @@ arXiv:1908.10084 (mean pooling); Wang et al. 2020, arXiv:2002.10957 (MiniLM).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -63,18 +63,32 @@ class MiniLM:
 
     def __call__(self, texts: Sequence[str]) -> Vectors:
         """Encode `texts`; of a longer one the first `LONGEST` tokens are read."""
+        rows = np.zeros((len(texts), WIDTH), dtype=np.float32)
+        for batch, hidden, real in self._read(texts):
+            weights = real[:, :, None].float()
+            rows[batch] = ((hidden * weights).sum(1) / weights.sum(1)).float().numpy()
+        return unit(rows)
+
+    def tokens(self, texts: Sequence[str]) -> list[Vectors]:
+        """Unit vectors of the tokens of each text, ``(tokens, dimension)``, with the marks of beginning and end."""
+        found: list[Vectors] = [np.zeros((0, WIDTH), np.float32)] * len(texts)
+        for batch, hidden, real in self._read(texts):
+            for row, place in enumerate(batch):
+                found[place] = unit(hidden[row][real[row]].float().numpy())
+        return found
+
+    def _read(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Any, Any]]:
+        """Batches: places in `texts`, the last layer of their tokens, and which tokens are real."""
         import torch
 
         tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
-        rows = np.zeros((len(tokens), WIDTH), dtype=np.float32)
         reduced = self._reduced and torch.cpu._is_avx512_bf16_supported()
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=reduced):
             for batch in _batches([len(ids) for ids in tokens]):
-                rows[batch] = self._encode([tokens[i] for i in batch]).float().numpy()
-        return unit(rows)
+                yield batch, *self._encode([tokens[i] for i in batch])
 
-    def _encode(self, tokens: list[list[int]]) -> Any:
-        """Mean token vectors of one padded batch."""
+    def _encode(self, tokens: list[list[int]]) -> tuple[Any, Any]:
+        """Token vectors of one padded batch, and which of them are real."""
         import torch
         from torch.nn import functional
 
@@ -111,8 +125,7 @@ class MiniLM:
             )
             inner = functional.gelu(linear(x, f"{name}.intermediate.dense"))
             x = normed(x + linear(inner, f"{name}.output.dense"), f"{name}.output.LayerNorm")
-        weights = real[:, :, None].float()
-        return (x * weights).sum(1) / weights.sum(1)
+        return x, real
 
     @cached_property
     def _weights(self) -> dict[str, Any]:
