@@ -104,7 +104,7 @@ def _our_evidence(X: Array, y: Array) -> Competitor:
 
     def fit() -> Answer:
         nothing = torch.zeros(len(y), dtype=torch.float64)
-        mean = MeanFunction.chosen("zero", None, X)
+        mean = MeanFunction.chosen("zero", None, X, y)
         data = Observations(torch.from_numpy(X), torch.from_numpy(y), nothing, mean)
         value, gradient = evidence_and_gradient(kernel, data, kernel.theta, float(np.log(NOISE)))
         return Answer(np.array([value]), gradient)
