@@ -116,7 +116,9 @@ class DistributionClassifier(ClassifierMixin, BaseEstimator):
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
-            raise InputError(f"y holds one class, {self.classes_.tolist()[0]!r}; accepted are 2 classes or more")
+            raise InputError(
+                f"y holds one class, {self.classes_.tolist()[0]!r}; accepted are 2 classes or more"
+            )
         return X, codes
 
     def _new_data(self, X: Any, **errors: Any) -> Array:
