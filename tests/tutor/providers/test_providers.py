@@ -123,3 +123,25 @@ def test_opening_a_provider_sends_nothing(tmp_path: Path) -> None:
     settings = Settings(tmp_path, provider="openai", base_url="http://127.0.0.1:1/v1", model="m")
     assert open_provider(settings).model == "m"
     assert open_provider(settings, log=lambda record: None).name == "openai"
+
+
+def test_what_is_asks_for_a_sentence_that_says_so() -> None:
+    passages = (
+        Source(
+            "S1", "Nobody likes a wide prior less than whoever has to defend one. It was wide.", "Debates"
+        ),
+        Source("S2", "A prior is the distribution of the parameters before the data are seen.", "Words"),
+        Source("S3", "Prior work on this subject has looked at many more priors than one.", "History"),
+    )
+    reply = ExtractiveProvider().chat([Message("user", "What is a prior?", passages)])
+    assert reply.parsed["claims"][0]["source"] == "S2"
+    plain = ExtractiveProvider().chat([Message("user", "How wide should a prior be?", passages)])
+    assert plain.parsed["claims"][0]["source"] == "S1"
+
+
+def test_what_leads_to_an_example_is_no_answer() -> None:
+    page = Source(
+        "S1", "A flow of a single normal is fitted so:\n\nA flow maps a normal to the data.", "Flows"
+    )
+    (claim,) = ExtractiveProvider().chat([Message("user", "What is a flow?", (page,))]).parsed["claims"]
+    assert claim["quote"] == "A flow maps a normal to the data."
