@@ -202,7 +202,9 @@ def _definition(question: str) -> re.Pattern[str] | None:
     if asked is None:
         return None
     words = r"\s+".join(re.escape(word) for word in asked.group(1).split())
-    return re.compile(rf"(?<![\w-]){words}s?[*_`]*(?:\s*\([^)]*\))?\s+(?:is|are|was|were|means?)\b", re.I)
+    # at the start of a clause: a conjugate prior is not what a prior is
+    start = r"(?:^|[.,;:(]\s*|\b(?:an?|the)\s+)[*_`]*"
+    return re.compile(rf"{start}{words}s?[*_`]*(?:\s*\([^)]*\))?\s+(?:is|are|was|were|means?)\b", re.I)
 
 
 def _rarity(candidates: Sequence[Sentence]) -> Callable[[str], float]:
