@@ -145,7 +145,7 @@ def check(name: str, draws: Array, divergences: int) -> None:
         assert np.max(np.abs(distance)) < SIGMAS, f"{kind}: {np.round(distance, 2)}"
 
 
-@pytest.mark.parametrize("name", ["eight_schools", "gp_regr"])
+@pytest.mark.parametrize("name", ["eight_schools", pytest.param("gp_regr", marks=pytest.mark.slow)])
 def test_nuts_on_typed_data(name):
     check(name, *draw(name, "nuts", 500, 16, 1, warmup=300))
 

@@ -230,7 +230,7 @@ def gaussian_evidence(k, width, prior_width):
     return likelihood, posterior, -0.5 * k * (1 / variance + np.log(2 * np.pi * variance))
 
 
-@pytest.mark.parametrize("inner", ["metropolis", "ensemble"])
+@pytest.mark.parametrize("inner", ["metropolis", pytest.param("ensemble", marks=pytest.mark.slow)])
 def test_evidence_of_a_gaussian_covers(inner):
     """24 runs: errors are right (mean square pull within the chi-square range of 24, error rate 2e-3 each)."""
     likelihood, posterior, exact = gaussian_evidence(2, 0.2, 3.0)

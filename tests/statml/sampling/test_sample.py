@@ -291,7 +291,7 @@ chain.save(sys.argv[1] + ".done")
 """
 
 
-@pytest.mark.parametrize("sampler", ["ensemble", "metropolis"])
+@pytest.mark.parametrize("sampler", [pytest.param("ensemble", marks=pytest.mark.slow), "metropolis"])
 def test_a_killed_process_has_lost_nothing_that_matters(sampler, tmp_path):
     """SIGKILL while it writes as fast as it can, three times; then the end, the same as uninterrupted."""
 
