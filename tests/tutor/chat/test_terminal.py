@@ -192,6 +192,7 @@ def endless() -> Iterator[str]:
     server.server_close()
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_a_streamed_answer_keeps_what_was_said(start, endless: str, tmp_path: Path) -> None:
     screen = start("--provider", "openai", "--base-url", endless, "--model", "m")
     screen.ask(QUESTION + "\r")
