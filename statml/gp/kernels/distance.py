@@ -21,23 +21,29 @@ Tensor = torch.Tensor
 
 
 class _SquaredDistance(torch.autograd.Function):
-    """r^2 of every pair of rows of A and B; twice differentiable."""
+    """r^2 of every pair of rows of A and B; twice differentiable in them.
+
+    A and B are X and Z, centred and scaled by l. The value is taken of X, Z and l: the
+    difference of two near rows is exact before it is scaled, and not after.
+    """
 
     @staticmethod
-    def forward(ctx: Any, A: Tensor, B: Tensor) -> Tensor:
+    def forward(ctx: Any, A: Tensor, B: Tensor, X: Tensor, Z: Tensor, scale: Tensor) -> Tensor:
         ctx.save_for_backward(A, B)
-        gap = A[:, :1] - B[:, 0]
-        total = gap.square_()
-        for j in range(1, A.shape[1]):
-            gap = A[:, j : j + 1] - B[:, j]
+        scale = scale.expand(X.shape[1])
+        total = (X[:, :1] - Z[:, 0]).div_(scale[0]).square_()
+        for j in range(1, X.shape[1]):
+            gap = (X[:, j : j + 1] - Z[:, j]).div_(scale[j])
             total.addcmul_(gap, gap)
         return total
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         (G,) = gradients
         A, B = ctx.saved_tensors
-        return 2 * (G.sum(1, keepdim=True) * A - G @ B), 2 * (G.sum(0)[:, None] * B - G.T @ A)
+        by_A = 2 * (G.sum(1, keepdim=True) * A - G @ B)
+        by_B = 2 * (G.sum(0)[:, None] * B - G.T @ A)
+        return by_A, by_B, None, None, None
 
 
 def squared_distance(X: Tensor, Z: Tensor, length_scale: Tensor) -> Tensor:
@@ -55,7 +61,8 @@ def squared_distance(X: Tensor, Z: Tensor, length_scale: Tensor) -> Tensor:
         )
     # The gradient takes differences of rows: without a common offset they keep their digits.
     center = Z.detach().mean(0) if len(Z) else 0.0
-    return _SquaredDistance.apply((X - center) / length_scale, (Z - center) / length_scale)
+    A, B = (X - center) / length_scale, (Z - center) / length_scale
+    return _SquaredDistance.apply(A, B, X.detach(), Z.detach(), length_scale.detach())
 
 
 def square_root(r2: Tensor) -> Tensor:

@@ -167,6 +167,16 @@ def test_gradients_against_finite_differences(kernel):
     )
 
 
+@pytest.mark.parametrize(
+    "kernel", [RBF(3e-9), Matern12(3e-9), Matern32(3e-9), Matern52(3e-9), RationalQuadratic(3e-9)]
+)
+def test_near_times_far_from_zero_keep_their_distance(kernel):
+    """Two nanodays at day 10,000: the times' own difference is exact, and nothing else may count."""
+    t = 1e4 + np.array([0.0, 2e-9, 7e-9, 3.0])
+    assert_allclose(kernel(t), kernel(t - t[0]), rtol=1e-13, atol=1e-300)
+    assert kernel(t)[0, 1] < 0.99
+
+
 @each_kernel
 def test_no_nan_gradient_at_zero_distance(kernel):
     theta = torch.tensor(kernel.theta, requires_grad=True)

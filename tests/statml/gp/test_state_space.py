@@ -129,7 +129,7 @@ def test_value_and_gradients_are_those_of_the_matrix(kernel, engine):
 
 
 @every_kernel
-@settings(max_examples=6, deadline=None, derandomize=True)
+@settings(max_examples=6, deadline=None)
 @given(data=st.data())
 def test_any_times(kernel, data):
     """Unsorted, tied, packed or far apart."""
