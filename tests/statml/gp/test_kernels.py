@@ -170,10 +170,10 @@ def test_gradients_against_finite_differences(kernel):
 @pytest.mark.parametrize(
     "kernel", [RBF(3e-9), Matern12(3e-9), Matern32(3e-9), Matern52(3e-9), RationalQuadratic(3e-9)]
 )
-def test_near_times_far_from_zero_keep_their_distance(kernel):
-    """Two nanodays at day 10,000: the times' own difference is exact, and nothing else may count."""
-    t = 1e4 + np.array([0.0, 2e-9, 7e-9, 3.0])
-    assert_allclose(kernel(t), kernel(t - t[0]), rtol=1e-13, atol=1e-300)
+def test_near_times_keep_their_distance_whatever_is_far(kernel):
+    """Times nanodays apart, beside one 10,000 days later: their own differences are exact, before any centring."""
+    t = np.array([0.0, 2e-9, 7e-9, 1e4])
+    assert_allclose(kernel(t)[:3, :3], kernel(t[:3]), rtol=1e-13)
     assert kernel(t)[0, 1] < 0.99
 
 
