@@ -179,7 +179,8 @@ PREDICT_ERRORS = (
         "X_cov and y_cov": X_ERRORS["X_cov"] | Y_ERRORS["y_cov low rank"],
     }
 )
-# What a prediction is told does not depend on the form in which the fit was told the same.
+# What a prediction is told should not depend on the form in which the fit was told the same:
+# after the other forms of a fit a few are tried here, and all of them among the slow tests.
 EVERY_PREDICTION = {"none", "y_err", "y_cov low rank", "X_err", "X_cov", "xy_cov"}
 FEW_PREDICTIONS = ("y_err", "y_cov dense", "X_err and y_err")
 
@@ -232,6 +233,17 @@ def test_signatures_are_those_of_the_contract(estimator):
 @pytest.mark.parametrize("fit_with", FIT_ERRORS)
 def test_every_error_argument(estimator, fit_with):
     """Fit with each argument, predict with each: it works, or one sentence names the way out."""
+    walk(estimator, fit_with, PREDICT_ERRORS if fit_with in EVERY_PREDICTION else FEW_PREDICTIONS)
+
+
+@pytest.mark.slow
+@every_estimator
+@pytest.mark.parametrize("fit_with", sorted(set(FIT_ERRORS) - EVERY_PREDICTION))
+def test_every_pair_of_error_arguments(estimator, fit_with):
+    walk(estimator, fit_with, PREDICT_ERRORS)
+
+
+def walk(estimator, fit_with, predictions):
     model = clone(estimator)
     try:
         model.fit(X, Y, **FIT_ERRORS[fit_with])
@@ -247,7 +259,7 @@ def test_every_error_argument(estimator, fit_with):
     assert_allclose(mean, plain.mean)
     assert_allclose(std, plain.std)
     assert_allclose(model.predict(X), plain.mean)
-    for predict_with in PREDICT_ERRORS if fit_with in EVERY_PREDICTION else FEW_PREDICTIONS:
+    for predict_with in predictions:
         errors = PREDICT_ERRORS[predict_with]
         try:
             p = model.predict_dist(X, **errors)
