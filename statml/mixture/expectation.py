@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from scipy import linalg, special
 
+from statml.compute import namespace
 from statml.mixture import cholesky
 from statml.mixture.components import Components
 from statml.mixture.measurements import Group, Measurements
@@ -46,11 +47,13 @@ def expectation(components: Components, data: Measurements) -> tuple[Moments, fl
     K, d = components.means.shape
     moments = Moments(np.zeros(K), np.zeros((K, d)), np.zeros((K, d, d)))
     log_likelihood = 0.0
-    for chunk in data.chunks():
-        solved = solve(components, chunk)
-        share, total = _responsibilities(solved.log_joint, chunk.namespace.xp)
-        log_likelihood += float(total @ chunk.weights)
-        solved.add_moments(share * chunk.weights, moments)
+    # products of a few rows with many columns, thousands of times: NumPy's and SciPy's threads would wait for each other
+    with namespace().one_thread():
+        for chunk in data.chunks():
+            solved = solve(components, chunk)
+            share, total = _responsibilities(solved.log_joint, chunk.namespace.xp)
+            log_likelihood += float(total @ chunk.weights)
+            solved.add_moments(share * chunk.weights, moments)
     return moments, log_likelihood
 
 
