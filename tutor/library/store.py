@@ -19,6 +19,7 @@ from pathlib import Path
 from statml.errors import DataNotFoundError, InputError
 from tutor.library import schema
 from tutor.library.chunks import Chunk, Document, Rejected, cut
+from tutor.write_ahead import write_ahead
 
 _PASSAGE = (
     'SELECT chunks.id, source_id, title, details, ordinal, section, chunks.text, "start", "end"'
@@ -26,6 +27,7 @@ _PASSAGE = (
 )
 #: Documents of one commit: what a crash may cost, and how often readers reload.
 BATCH = 1000
+_WAIT_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -273,11 +275,11 @@ class Library:
                 ) from error
         try:
             # autocommit: transactions are opened and closed in `transaction` alone
-            db = sqlite3.connect(self.path or ":memory:", isolation_level=None, timeout=30)
+            db = sqlite3.connect(self.path or ":memory:", isolation_level=None, timeout=_WAIT_SECONDS)
             db.row_factory = sqlite3.Row
             db.execute("PRAGMA foreign_keys = ON")
             if self.path is not None:
-                db.execute("PRAGMA journal_mode = WAL")
+                write_ahead(db, _WAIT_SECONDS)
             schema.prepare(db, self.path)
         except sqlite3.Error as error:
             raise InputError(

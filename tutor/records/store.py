@@ -19,6 +19,7 @@ from typing import Any
 from course.schema import SCHEMA_VERSION, AiUseEntry, CriterionResult, Result, TestResult
 from statml.errors import InputError, ServiceError
 from tutor.records.migrate import migrate
+from tutor.write_ahead import write_ahead
 
 _WAIT_SECONDS = 10.0
 _TEST = ("name", "title", "visibility", "status", "points", "max_points", "message", "seconds")
@@ -49,7 +50,7 @@ class Records:
         try:
             self._db = sqlite3.connect(self.path, timeout=_WAIT_SECONDS, isolation_level=None)
             try:
-                self._db.execute("PRAGMA journal_mode = WAL")
+                write_ahead(self._db, _WAIT_SECONDS)
                 self._db.execute("PRAGMA foreign_keys = ON")
                 migrate(self._db, self.path)
             except BaseException:

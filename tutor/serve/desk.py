@@ -23,6 +23,7 @@ from tutor.serve.dressing import dressed
 
 _LOG = logging.getLogger("tutor.serve")
 _END: dict[str, Any] = {}
+_FAILED = "something failed here; ask again or tell your instructor"
 
 
 @dataclass(frozen=True)
@@ -150,12 +151,16 @@ class Desk:
                         if self._begins(turn):
                             self._answer(room, turn)
                     return
-            except StatmlError as error:  # the room cannot be opened: said to whoever asks next
+            except Exception as error:  # the room cannot be opened: said to whoever asks next
+                problem = str(error)
+                if not isinstance(error, StatmlError):
+                    _LOG.exception("what answers come from cannot be opened")
+                    problem = _FAILED
                 turn = self._turns.get()
                 if turn is None:
                     return
                 if self._begins(turn):
-                    self._end(turn, str(error))
+                    self._end(turn, problem)
 
     def _begins(self, turn: Turn) -> bool:
         with self._lock:
@@ -171,7 +176,7 @@ class Desk:
             problem = str(error)
         except Exception:  # a bug: logged here with its trace, told there without
             _LOG.exception("a turn of conversation %d failed", turn.question.conversation)
-            problem = "something failed here; your question is kept, ask it again or tell your instructor"
+            problem = _FAILED
         finally:
             self._end(turn, problem)
 
