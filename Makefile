@@ -12,7 +12,7 @@ PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loa
 help:
 	@echo "make demo      fit real stars, ask the tutor, grade the sample class -> $(DEMO)/report.html"
 	@echo "make test      ruff, mypy and the tests (under 12 minutes on 2 cores)"
-	@echo "make test-all  the same, with the slow tests"
+	@echo "make test-all  the same with the slow tests, property tests on new examples"
 	@echo "make bench     speed beside other libraries, as ratios from one run"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -36,7 +36,7 @@ test: lint
 	$(PYTEST)
 
 test-all: lint
-	$(PYTEST) -m "slow or not slow"
+	$(PYTEST) -m "slow or not slow" --hypothesis-profile=new
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks

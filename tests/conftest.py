@@ -5,6 +5,10 @@ No test reaches beyond this machine: a connection or a name look-up outside loop
 The refusal is a pytest failure, not an `OSError`: code that treats every
 `OSError` as "the server is down" would swallow the latter and pass. Child
 processes are not covered; tests that start one give it nothing to reach.
+
+Property tests see the same examples in every run, so that a change is judged on
+itself and not on luck; `make test-all` looks for new ones
+(``--hypothesis-profile=new``). What it finds is mended and kept with `@example`.
 """
 
 from __future__ import annotations
@@ -16,6 +20,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
+
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("new", deadline=None, print_blob=True)
+settings.load_profile("same")
 
 _LOOPBACK_NAMES = {"localhost", "localhost.localdomain", "ip6-localhost", ""}
 

@@ -237,7 +237,7 @@ def test_fork_bomb_is_contained(submit):
     start = time.monotonic()
     with pytest.raises((SubmissionTimeout, SubmissionCrashed)):
         submission.call("bomb")
-    assert time.monotonic() - start < 8
+    assert time.monotonic() - start < 20
     assert works(submission)
 
 
@@ -279,7 +279,7 @@ def test_memory_of_many_children_together(submit):
     start = time.monotonic()
     with pytest.raises(SubmissionMemoryError, match="with all its processes"):
         submission.call("hogs")
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 20
     assert works(submission)
 
 

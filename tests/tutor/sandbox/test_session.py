@@ -69,12 +69,12 @@ def test_main_guard_does_not_run(submit_once):
 
 
 def test_a_notebook_that_never_ends_is_loaded_once(submit_once):
-    submission = submit_once("while True: pass", "def f(): return 1", seconds=1)
+    submission = submit_once("while True: pass", "def f(): return 1", seconds=2)
     start = time.monotonic()
     for _ in range(5):
-        with pytest.raises(SubmissionTimeout, match="running the notebook ran past its limit of 1 s"):
+        with pytest.raises(SubmissionTimeout, match="running the notebook ran past its limit of 2 s"):
             submission.call("f")
-    assert time.monotonic() - start < 4
+    assert time.monotonic() - start < 9
 
 
 def test_a_function_is_lost_twice_not_a_dozen_times(submit_once):
@@ -83,7 +83,7 @@ def test_a_function_is_lost_twice_not_a_dozen_times(submit_once):
     for _ in range(12):
         with pytest.raises(SubmissionTimeout):
             submission.call("f")
-    assert time.monotonic() - start < 6
+    assert time.monotonic() - start < 11
     assert submission.call("g") == 1
 
 
