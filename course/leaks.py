@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from course.syntax import parse
+
 KEPT_BACK = frozenset({"solution.py", "tests_hidden.py", "rubric.yaml"})
 TEXT_SUFFIXES = frozenset({".py", ".ipynb", ".md", ".txt", ".toml", ".yaml", ".yml", ".json", ".cfg", ".rst"})
 # Shorter lines ("mean, cov = posterior(Phi, y, ...") may be written twice by chance.
@@ -55,7 +57,7 @@ def code_lines(path: Path) -> list[str]:
     lines = text.splitlines()
     inside = {
         _normalised(line)
-        for node in ast.walk(ast.parse(text))
+        for node in ast.walk(parse(text))
         if isinstance(node, ast.FunctionDef)
         for line in lines[node.body[0].lineno - 1 : node.end_lineno]
     }

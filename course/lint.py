@@ -19,6 +19,7 @@ from course.assignment import SYLLABUS, Assignment, instructor_folder, numbers
 from course.leaks import code_lines, find_leaks, long_lines
 from course.schema import Card, Misconception, MustMention, Rubric
 from course.submission import InProcessSubmission, read_submission
+from course.syntax import parse
 from course.testing import run_tests, total_points
 from statml.errors import DataNotFoundError, StatmlError
 
@@ -213,7 +214,7 @@ def _missing_files(assignment: Assignment) -> list[str]:
 
 
 def _functions(code: str) -> dict[str, ast.FunctionDef]:
-    return {node.name: node for node in ast.parse(code).body if isinstance(node, ast.FunctionDef)}
+    return {node.name: node for node in parse(code).body if isinstance(node, ast.FunctionDef)}
 
 
 def _signature_faults(card: Card, functions: dict[str, ast.FunctionDef], where: str) -> list[str]:

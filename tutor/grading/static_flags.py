@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from course.ai_use import read_ai_use
 from course.schema import Card
 from course.submission import SubmissionText
+from course.syntax import parse
 from tutor.grading.criteria import shortened
 from tutor.grading.instructions import speaks_to_grader
 
@@ -30,7 +31,7 @@ def static_flags(text: SubmissionText, card: Card) -> list[str]:
     """Flags of a submission: ``name`` or ``name:what was seen``."""
     flags: list[str] = []
     try:
-        tree: ast.Module | None = ast.parse(text.code)
+        tree: ast.Module | None = parse(text.code)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         tree = None
         flags.append(f"syntax_error:{shortened(str(error))}")

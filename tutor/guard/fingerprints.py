@@ -30,6 +30,8 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any
 
+from course.syntax import parse
+
 LETTERS, TOKENS, WORDS = 12, 10, 7
 WINDOW = 4
 #: Statements with fewer nodes of their syntax tree are anybody's.
@@ -129,7 +131,7 @@ def of_solution(
         known.add(text)
     lines = code.splitlines()
     found = []
-    for node in ast.parse(code).body:
+    for node in parse(code).body:
         if not isinstance(node, ast.FunctionDef):
             continue
         body = [statement for statement in node.body if not _is_docstring(statement)]
@@ -250,16 +252,13 @@ def _blocks(text: str) -> Iterator[list[ast.stmt]]:
 def _parsed(text: str) -> tuple[list[ast.stmt], int]:
     """Statements, or none and the line (from 1) that cannot be read."""
     import textwrap
-    import warnings
 
     body, head = textwrap.dedent(text), 0
     if re.match(r"\s*(?:return|yield)\b", body) or "\n" in body:
         body, head = "def _():\n" + textwrap.indent(body, " "), 1
     last = text.count("\n") + 1
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return ast.parse(body).body, 0
+        return parse(body).body, 0
     except SyntaxError as error:
         return [], max(min((error.lineno or last) - head, last), 1)
     except (ValueError, RecursionError, MemoryError):
