@@ -7,7 +7,7 @@ written until a person runs `tutor library add`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib import resources
 from pathlib import Path
 
@@ -61,17 +61,16 @@ def open_index(
         embedder = None
         if not (is_default or words_only) and library.manifest("embedder"):
             embedder = open_embedder(settings)
-        yield (
-            LibraryIndex(
-                library,
-                embedder,
-                folder=folder,
-                vectors=settings.vectors,
-                reranker=second_look(embedder) if rerank else None,
-                diversity=diversity,
-            ),
-            is_default,
+        index = LibraryIndex(
+            library,
+            embedder,
+            folder=folder,
+            vectors=settings.vectors,
+            reranker=second_look(embedder) if rerank else None,
+            diversity=diversity,
         )
+        with closing(index):  # a name of it that lives on must not keep others from writing
+            yield index, is_default
 
 
 def second_look(embedder: Embedder | None) -> Reranker:

@@ -289,6 +289,17 @@ class Library:
         return db
 
     @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """What is read inside is the library at one moment, whatever others add or replace meanwhile."""
+        db = self.reading()
+        db.execute("BEGIN")
+        try:
+            db.execute("SELECT 1 FROM manifest").fetchone()  # the moment is that of the first question
+            yield db
+        finally:
+            db.execute("COMMIT")
+
+    @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """A transaction for writing: committed at the end, taken back on any error."""
         db = self._open()

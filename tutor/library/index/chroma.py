@@ -14,6 +14,7 @@ its telemetry is off.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator, KeysView
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,8 +25,8 @@ import numpy as np
 
 from statml.errors import InputError, MissingExtraError, ServiceError, StatmlError
 from tutor.library.index.embedding import Vectors
-from tutor.library.index.matrix import Matrix
-from tutor.library.index.passages import Ids, Mask, Passages
+from tutor.library.index.matrix import Matrix, lock_alone
+from tutor.library.index.passages import Ids, Mask
 from tutor.library.index.stored import identity
 from tutor.library.store import Library
 
@@ -33,6 +34,7 @@ from tutor.library.store import Library
 BATCH, NUMBERS = 4000, 4_000_000
 #: Neighbours kept and looked at while the graph is built and searched.
 GRAPH = {"hnsw:space": "ip", "hnsw:M": 16, "hnsw:construction_ef": 100, "hnsw:search_ef": 100}
+_OPENING = threading.Lock()
 
 
 class ChromaIndex:
@@ -70,13 +72,10 @@ class ChromaIndex:
         """Ids of the passages that have a vector."""
         return self._matrix.known
 
-    def refresh(self, passages: Passages) -> None:
+    def refresh(self) -> None:
         """Open the collection of the library's model, and bring it up to the matrix if we may write."""
-        self._matrix.refresh(passages)
-        self._follow()
-
-    def _follow(self) -> None:
-        model = self._library.manifest("embedder")
+        # the matrix's and not the library's, which may by now be another: vectors of two models must not meet
+        model = self._matrix.model
         if not model:
             self._collection, self._model = None, ""
             return
@@ -100,7 +99,8 @@ class ChromaIndex:
         ids = np.array([int(one) for one in answer["ids"][0]], dtype=np.int64)
         scores = 1 - np.array(answer["distances"][0], dtype=np.float32)
         known = self._matrix.known
-        kept = np.array([one in known for one in ids.tolist()], dtype=bool)
+        # another thread of this process may have added what is searched beside it here
+        kept = np.array([one in known and one in self._inside for one in ids.tolist()], dtype=bool)
         ids, scores = ids[kept], scores[kept]
         if len(self._lacking):
             ids = np.concatenate([ids, self._lacking])
@@ -116,7 +116,7 @@ class ChromaIndex:
             return ask()
         # a server that was restarted may have lost everything: once more from the beginning
         self._model = ""
-        self._follow()
+        self.refresh()
         with self._told():
             return ask()
 
@@ -156,23 +156,24 @@ class ChromaIndex:
                 "the vector index chroma needs chromadb: install statml[tutor], or set TUTOR_VECTORS=mapped"
             ) from error
         settings = Settings(anonymized_telemetry=False)
-        dimension = int(self._library.manifest("dimension"))
+        dimension = self._matrix.vectors.shape[1]
         name = re.sub(r"[^A-Za-z0-9]+", "-", model).strip("-")[:50]
-        if isinstance(self._place, Path):
-            client: Any = chromadb.PersistentClient(str(self._place), settings)
-            name = f"passages-{name}"
-        else:
-            url = urlsplit(self._place)
-            client = chromadb.HttpClient(
-                url.hostname or "", url.port or 8000, url.scheme == "https", settings=settings
+        with _alone(self._place):
+            if isinstance(self._place, Path):
+                client: Any = chromadb.PersistentClient(str(self._place), settings)
+                name = f"passages-{name}"
+            else:
+                url = urlsplit(self._place)
+                client = chromadb.HttpClient(
+                    url.hostname or "", url.port or 8000, url.scheme == "https", settings=settings
+                )
+                # a server may hold several libraries, whose passages have the same numbers
+                name = f"passages-{identity(self._library)[:12]}-{name}"
+            collection = client.get_or_create_collection(
+                name,
+                metadata={**GRAPH, "model": model, "dimension": dimension},
+                embedding_function=_stand_in(),
             )
-            # a server may hold several libraries, whose passages have the same numbers
-            name = f"passages-{identity(self._library)[:12]}-{name}"
-        collection = client.get_or_create_collection(
-            name,
-            metadata={**GRAPH, "model": model, "dimension": dimension},
-            embedding_function=_stand_in(),
-        )
         stored = collection.metadata or {}
         if stored.get("model") != model or stored.get("dimension") != dimension:
             raise InputError(
@@ -218,6 +219,18 @@ class ChromaIndex:
             with suppress(ValueError):  # removed by somebody else
                 self._collection.delete(ids=[str(one) for one in ids])
             self._inside.difference_update(ids)
+
+
+@contextmanager
+def _alone(place: Path | str) -> Iterator[None]:
+    """Let one after the other open an embedded database: Chroma makes tables and clients as if it were alone."""
+    if not isinstance(place, Path):
+        yield
+        return
+    place.mkdir(parents=True, exist_ok=True)
+    with _OPENING, (place / "opening.lock").open("w") as lock:
+        lock_alone(lock.fileno())
+        yield
 
 
 def _stand_in() -> Any:

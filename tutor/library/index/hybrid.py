@@ -45,16 +45,16 @@ class VectorIndex(Protocol):
         """Ids of the passages that have a vector."""
         ...
 
-    def refresh(self, passages: Passages) -> None:
-        """Bring the index up to the library."""
-        ...
-
     def search(self, query: Vectors, k: int, allowed: Mask | None = None) -> tuple[Ids, Vectors]:
         """Ids and cosines of the `k` nearest, best first."""
         ...
 
     def rows(self, ids: Ids) -> Vectors:
         """Vectors of `ids`."""
+        ...
+
+    def close(self) -> None:
+        """Let others write."""
         ...
 
     def __len__(self) -> int: ...
@@ -112,26 +112,34 @@ class LibraryIndex:
         self._generation = -1
         self._passages = Passages(np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int32))
         self._words = WordIndex(folder / "words" if folder else None)
-        matrix = Matrix(library, folder / "vectors" if folder else None)
-        self._vectors: VectorIndex = matrix
+        self._matrix = Matrix(library, folder / "vectors" if folder else None)
+        self._vectors: VectorIndex = self._matrix
         if vectors != "mapped" and (folder is not None or vectors != "chroma"):
             place = folder / "chroma" if folder is not None and vectors == "chroma" else vectors
-            self._vectors = ChromaIndex(library, matrix, place)
+            self._vectors = ChromaIndex(library, self._matrix, place)
         self.refresh()
 
     def refresh(self) -> bool:
         """Reload if the library has changed; says whether it had."""
-        generation = self.library.generation
-        if generation == self._generation:
+        if self.library.generation == self._generation:
             return False
-        if self._embedder is not None:
-            check_model(self.library, self._embedder)
-        passages = self._passages.followed(self.library)
-        self._words.refresh(self.library, passages)
-        if self._embedder is not None:
-            self._vectors.refresh(passages)
+        # all of one moment: what was listed a line ago may be gone
+        with self.library.snapshot():
+            generation = self.library.generation
+            if self._embedder is not None:
+                check_model(self.library, self._embedder)
+            passages = self._passages.followed(self.library)
+            self._words.refresh(self.library, passages)
+            if self._embedder is not None:
+                self._matrix.refresh(passages)
+        if self._embedder is not None and isinstance(self._vectors, ChromaIndex):
+            self._vectors.refresh()
         self._passages, self._generation = passages, generation
         return True
+
+    def close(self) -> None:
+        """Let another process write into Chroma; a search takes this up again."""
+        self._vectors.close()
 
     @property
     def has_vectors(self) -> bool:
@@ -187,6 +195,13 @@ class LibraryIndex:
         if k < 1:
             raise InputError(f"k must be at least 1, got {k}")
         self.refresh()
+        # texts and ranks of one moment, while others add
+        with self.library.snapshot():
+            return self._found(query, vector, k, only, mode)
+
+    def _found(
+        self, query: str, vector: Vectors | None, k: int, only: Filter | None, mode: Mode
+    ) -> list[Hit]:
         if not len(self._passages.ids):
             raise InputError(EMPTY)
         if mode == "vectors" and not self.has_vectors:

@@ -36,6 +36,11 @@ class Matrix:
         Its vectors are copied.
     folder : Path or None
         Of the copy; None keeps it in memory.
+
+    Attributes
+    ----------
+    model : str
+        What the vectors were made by; empty where there are none.
     """
 
     def __init__(self, library: Library, folder: Path | None) -> None:
@@ -44,11 +49,14 @@ class Matrix:
         self.ids: Ids = np.zeros(0, dtype=np.int64)
         self.vectors: Vectors = np.zeros((0, 1), dtype=np.float32)
         self._place: Ids = self.ids
-        self._model = ""
+        self.model = ""
         self._row: dict[int, int] = {}
 
     def __len__(self) -> int:
         return int((self._place >= 0).sum())
+
+    def close(self) -> None:
+        """Nothing is held between two refreshes."""
 
     @property
     def known(self) -> KeysView[int]:
@@ -56,11 +64,11 @@ class Matrix:
         return self._row.keys()
 
     def refresh(self, passages: Passages) -> None:
-        """Bring the copy up to the library, of whose passages `passages` is the list."""
+        """Bring the copy up to the library, of whose passages `passages` is the list, within one `snapshot`."""
         dimension = int(self._library.manifest("dimension") or 0)
         model = self._library.manifest("embedder")
-        if model != self._model:
-            self._model, self.ids, self.vectors = model, self.ids[:0], self.vectors[:0]
+        if model != self.model:
+            self.model, self.ids, self.vectors = model, self.ids[:0], self.vectors[:0]
             self._place, self._row = self.ids, {}
         wanted = self._wanted(passages)
         before = self.ids, self._place >= 0
@@ -145,7 +153,7 @@ class Matrix:
     def _extend_on_disk(self, folder: Path, wanted: Ids, model: str, dimension: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "lock").open("w") as lock:
-            _lock(lock.fileno())
+            lock_alone(lock.fileno())
             head = _head(folder)
             fits = head.get("model") == model and head.get("dimension") == dimension
             ids = _mapped_ids(folder, head) if fits else np.zeros(0, np.int64)
@@ -220,7 +228,8 @@ def _mapped_ids(folder: Path, head: dict[str, object]) -> Ids:
     return np.fromfile(folder / f"{head['name']}.ids", np.int64, int(str(head["rows"])))
 
 
-def _lock(descriptor: int) -> None:
+def lock_alone(descriptor: int) -> None:
+    """Wait until no other thread or process holds this file, and hold it until it is closed."""
     with suppress(ImportError):  # Windows has no fcntl; there one process is the rule
         import fcntl
 
