@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy.linalg import block_diag
@@ -158,6 +158,7 @@ def test_units_of_one_array_are_not_dropped():
 
 @quick
 @given(n=st.integers(3, 40), k=st.integers(1, 5), size=st.floats(-3, 5), seed=st.integers(0, 10**6))
+@example(n=36, k=4, size=2.5, seed=3)
 def test_low_rank_of_any_size_against_its_matrix(n, k, size, seed):
     """Modes a thousandth to 1e5 times the noise, one of them ten thousand times fainter."""
     rng = np.random.default_rng(seed)
@@ -170,11 +171,15 @@ def test_low_rank_of_any_size_against_its_matrix(n, k, size, seed):
     # The matrix itself is only known to eps times its largest entry.
     tolerance = 1e-10 + 1e-14 * n * np.max(modes**2)
     assert_allclose(identity, np.eye(n), atol=tolerance)
-    if size < 3:
-        matrix = np.diag(variance) + modes @ modes.T
-        assert_allclose(C.logdet(), np.linalg.slogdet(matrix)[1], rtol=1e-10, atol=1e-9)
-        v = rng.normal(size=n)
-        assert_allclose(C.solve(v), np.linalg.solve(matrix, v), rtol=1e-8, atol=1e-10)
+    # Solving with the matrix would lose eps times its condition, up to 1e12. With P s Q^T the modes
+    # in units of the noise, C^-1 is D^-1/2 (1 - P s^2 / (1 + s^2) P^T) D^-1/2, known to eps times s.
+    noise = np.sqrt(variance)
+    P, s, _ = np.linalg.svd(modes / noise[:, None], full_matrices=False)
+    known = 1e-12 + 10 * np.finfo(float).eps * s[0]
+    assert_allclose(C.logdet(), np.sum(np.log(variance)) + np.sum(np.log1p(s**2)), rtol=known, atol=n * known)
+    v = rng.normal(size=n)
+    expected = (v / noise - P @ (s**2 / (1 + s**2) * (P.T @ (v / noise)))) / noise
+    assert_allclose(C.solve(v), expected, rtol=0, atol=known * np.linalg.norm(v / noise) / noise.min())
 
 
 def test_low_rank_whitening_to_1e_10_over_several_steps():
