@@ -49,7 +49,8 @@ def fit_mixture(rows: Rows, lines: list[Array], scatter: float | None) -> tuple[
     likelihood = MixtureLikelihood(rows, scatter, span, (SPREAD_RANGE[0] * noise, SPREAD_RANGE[1] * farthest))
     starts = [start for line in [robust_line, *lines] for start in _outlier_starts(likelihood, line, span[0])]
     found = maximise(likelihood, starts)
-    if scatter is None and error > 0 and likelihood.unpack(likelihood.split(found.theta)[1])[3] <= span[0]:
+    # Compared as it was sought, in its logarithm: exp of the log of the bound may be above the bound.
+    if scatter is None and error > 0 and likelihood.split(found.theta)[1][3] <= likelihood.shape_low[3]:
         return fit_mixture(rows, lines, 0.0)
     return likelihood, found
 

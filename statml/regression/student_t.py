@@ -49,7 +49,8 @@ def fit_student(
         for line in lines
     ]
     found = maximise(likelihood, starts)
-    if scatter is None and error > 0 and likelihood.unpack(likelihood.split(found.theta)[1])[0] <= span[0]:
+    # Compared as it was sought, in its logarithm: exp of the log of the bound may be above the bound.
+    if scatter is None and error > 0 and likelihood.split(found.theta)[1][0] <= likelihood.shape_low[0]:
         return fit_student(rows, lines, 0.0, df)
     return likelihood, found
 

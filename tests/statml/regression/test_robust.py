@@ -198,6 +198,16 @@ def test_fitted_scatter(method, scatter):
 
 
 @every_method
+@pytest.mark.parametrize("seed", range(6))
+def test_scatter_that_errors_leave_no_room_for_is_zero(method, seed):
+    """Not the end of the range in which it is sought, a hundredth of the errors."""
+    rng = np.random.default_rng(seed)
+    X, err = rng.normal(size=(40, 1)), rng.uniform(0.5, 1.5, 40)
+    y = 1 + X[:, 0] + 0.6 * err * rng.normal(size=40)
+    assert RobustRegression(method=method, scatter="fit", random_state=0).fit(X, y, y_err=err).scatter_ == 0
+
+
+@every_method
 def test_exact_rows_and_rows_without_information(method):
     X, y, err, _ = simulate()
     model = RobustRegression(method=method, random_state=0)
