@@ -250,7 +250,7 @@ class BayesianLinearRegression(TrainingData, LinearParameters, DistributionRegre
             raise InputError(
                 f"n_samples={len(y)} is too few to fit the shape of the scatter; accepted are 2 or more"
             )
-        start = posterior.mean, max(scatter, 1e-3 * float(np.std(y)), 1e-12)
+        start = posterior.mean, max(scatter, 1e-3 * float(np.std(y))) or 1e-12
         self.log_scatter_, posterior = fit_scatter(
             design(X, self.fit_intercept),
             X,

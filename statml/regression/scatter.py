@@ -94,24 +94,31 @@ def fit_scatter(
     """
     center, width = X.mean(axis=0), spread(X)
     width = np.where(width > 0, width, 1.0)
+    # In units of the spread of y: limits and tolerances of the search are numbers without a unit.
+    unit = float(spread(y)) or float(np.sqrt(error_variance.max())) or 1.0
+    y, error_variance = y / unit, error_variance / unit**2
+    prior = Prior(prior.mean / unit, prior.factor / unit)
     G = np.ones((len(y), 1))
     if follow_features:
         G = np.column_stack([G, (X - center) / width])
     problem = _Problem(A, G, y, error_variance, prior, student)
     # The line is searched in the whitened parameters of its own Laplace approximation,
     # which makes the search nearly isotropic whatever the units of X are.
-    line, scatter = start
+    line, scatter = start[0] / unit, start[1] / unit
     first = problem.pack(line, np.concatenate([[np.log(scatter)], np.zeros(G.shape[1] - 1)]), 5.0)
-    found = optimize.minimize(
+    search = optimize.minimize(
         problem.loss, first, jac=True, method="L-BFGS-B", options={"maxiter": 2000, "maxcor": 30}
     )
-    line, gamma, df = problem.unpack(found.x)
+    line, gamma, df = problem.unpack(search.x)
     full = np.zeros(X.shape[1] + 1)
     full[: len(gamma)] = gamma
-    log_scatter = G @ gamma
+    full[0] += np.log(unit)
+    log_scatter = G @ gamma + np.log(unit)
     log_range = float(log_scatter.min()), float(log_scatter.max())
     fitted = Scatter(full, center, width, df if student else None, log_range)
-    return fitted, problem.laplace(line, gamma, df)
+    found = problem.laplace(line, gamma, df)
+    log_evidence = found.log_evidence - len(y) * float(np.log(unit))
+    return fitted, Posterior(found.mean * unit, found.factor * unit, log_evidence)
 
 
 class _Problem:

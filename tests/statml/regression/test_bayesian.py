@@ -185,6 +185,31 @@ def test_units_do_not_matter(data):
         assert_allclose(second.predict(X * c) / 1e3, first.predict(X), rtol=1e-4)
 
 
+@pytest.mark.parametrize("unit", [1e-17, 1e-30, 1e40])
+@pytest.mark.parametrize("shape", [{"tails": "student_t"}, {"scatter_model": "features"}])
+def test_shapes_of_scatter_in_any_unit(data, shape, unit):
+    """Fluxes are 1e-17 in their usual unit, far below limits that hold for numbers near one."""
+    X, y, err = data
+    first = BayesianLinearRegression(**shape).fit(X, y, y_err=err)
+    second = BayesianLinearRegression(**shape).fit(X, y * unit, y_err=err * unit)
+    one, other = first.predict_dist(X[:5]), second.predict_dist(X[:5])
+    assert_allclose(other.mean / unit, one.mean, atol=1e-3 * one.std.min())
+    assert_allclose(other.std / unit, one.std, rtol=1e-3)
+    assert_allclose(second.log_evidence_ + len(y) * np.log(unit), first.log_evidence_, atol=1e-3)
+
+
+@pytest.mark.parametrize("constant", [10.0, 123.4, 1e4])
+def test_a_constant_added_to_y_changes_no_width(constant):
+    """Errors explain nearly all, so that the evidence is almost flat in the scatter."""
+    rng = np.random.default_rng(0)
+    X, err = rng.normal(size=(48, 2)), rng.uniform(0.5, 1.5, 48)
+    y = X @ [1.0, 0.4] + err * rng.normal(size=48)
+    first = BayesianLinearRegression().fit(X, y, y_err=err)
+    second = BayesianLinearRegression().fit(X, y + constant, y_err=err)
+    assert_allclose(second.predict_dist(X).std, first.predict_dist(X).std, rtol=1e-4)
+    assert_allclose(second.log_evidence_, first.log_evidence_, atol=1e-6)
+
+
 def test_order_of_rows_does_not_matter(data):
     X, y, err = data
     order = np.random.default_rng(0).permutation(40)
