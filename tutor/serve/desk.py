@@ -4,7 +4,8 @@ SQLite connections and indexes belong to the thread that opened them, so a turn
 of a conversation stays in one thread from its first event to its last; the
 events cross into the server's loop one by one. A turn runs to its end even if
 the student has closed the page: the transcript is whole when she returns. One she
-stops ends at the next piece of the model, or at once if it had not begun.
+stops ends at the next piece of the model, or at once if it had not begun. No error
+ends a thread, also not one that is no `Exception`, as the panic of a library in Rust.
 """
 
 from __future__ import annotations
@@ -151,7 +152,7 @@ class Desk:
                         if self._begins(turn):
                             self._answer(room, turn)
                     return
-            except Exception as error:  # the room cannot be opened: said to whoever asks next
+            except BaseException as error:  # the room cannot be opened: said to whoever asks next
                 problem = str(error)
                 if not isinstance(error, StatmlError):
                     _LOG.exception("what answers come from cannot be opened")
@@ -174,7 +175,7 @@ class Desk:
                 turn.put(dressed(event))
         except StatmlError as error:
             problem = str(error)
-        except Exception:  # a bug: logged here with its trace, told there without
+        except BaseException:  # a bug: logged here with its trace, told there without
             _LOG.exception("a turn of conversation %d failed", turn.question.conversation)
             problem = _FAILED
         finally:
