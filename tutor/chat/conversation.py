@@ -174,6 +174,7 @@ class Conversation:
         """Keep what was said and each event; returns the failure the turn ended with."""
         about = {} if self._assignment is None else {"assignment": self._assignment}
         self._store.add(self.number, "student", {"text": text, **about})
+        self._hints.join(self._store.state(self.number))  # it may be open elsewhere as well
         failure: StatmlError | None = None
         try:
             for event in events:
@@ -183,7 +184,7 @@ class Conversation:
             failure = error if told.text == str(error) else ServiceError(told.text)
             yield self._kept(told)
         finally:
-            self._store.keep_state(self.number, self._hints.state())
+            self._store.change_state(self.number, self._hints.join)
         spent = self._calls.spent(self.number)
         yield self._kept(
             Done(self._provider.name, self._provider.model, spent.tokens, spent.cost, dropped[0])

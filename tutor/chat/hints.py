@@ -59,6 +59,12 @@ class Hints:
         """What is to be remembered, as plain values."""
         return {"levels": self._levels, "task": self._task}
 
+    def join(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """`state`, after taking in what the same conversation has reached elsewhere meanwhile."""
+        for task, level in state.get("levels", {}).items():
+            self._levels[task] = max(level, self._levels.get(task, level))
+        return self.state()
+
     def meant(self, question: str) -> tuple[Card | None, Intent]:
         """The assignment a text is about and what it asks for; a task it names is the one spoken of."""
         readings = [(card, intent(question, card)) for card in self._cards]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,9 +112,8 @@ class Transcripts:
             row = db.execute("SELECT state FROM conversations WHERE id = ?", (conversation,)).fetchone()
         return dict(json.loads(row[0])) if row else {}
 
-    def keep_state(self, conversation: int, state: Mapping[str, Any]) -> None:
-        """Replace the state."""
+    def change_state(self, conversation: int, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
+        """Replace the state by what `change` makes of it; nobody else changes it in between."""
         with self.records.transaction() as db:
-            db.execute(
-                "UPDATE conversations SET state = ? WHERE id = ?", (json.dumps(dict(state)), conversation)
-            )
+            state = json.dumps(dict(change(self.state(conversation))))
+            db.execute("UPDATE conversations SET state = ? WHERE id = ?", (state, conversation))

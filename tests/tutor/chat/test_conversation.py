@@ -122,6 +122,24 @@ def test_it_resumes_where_it_was(library: BM25Retriever, tmp_path: Path) -> None
         assert [e.level for e in again.say("/hint") if isinstance(e, Hint)] == [1]
 
 
+def test_hints_go_on_where_the_same_conversation_got_elsewhere(
+    library: BM25Retriever, store: Transcripts
+) -> None:
+    one = quoting(library, store)
+    two = quoting(library, store, number=one.number)
+
+    def hinted(talk: Conversation) -> list[int]:
+        return [e.level for e in talk.say("/hint coverage") if isinstance(e, Hint)]
+
+    assert hinted(one) + hinted(one) == [0, 1]
+    assert hinted(two) == [2]
+    turn = one.say(QUESTION)
+    next(turn)
+    assert hinted(two) == [3]
+    list(turn)  # began with 2, and takes nothing back
+    assert store.state(one.number)["levels"] == {"05/coverage": 3}
+
+
 def test_nobody_opens_anothers_conversation(library: BM25Retriever, store: Transcripts) -> None:
     mine = quoting(library, store)
     with pytest.raises(InputError) as others:
