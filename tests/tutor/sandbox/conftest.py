@@ -1,6 +1,7 @@
 """A submission from source text, in each backend that works on this machine."""
 
 import hashlib
+import time
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,19 @@ def text_of(*cells):
         hashlib.sha256(joined.encode()).hexdigest(),
         tuple(Cell(index, "code", cell) for index, cell in enumerate(cells)),
     )
+
+
+@pytest.fixture
+def wait_for():
+    """Wait until something is true; only a fault takes a minute."""
+
+    def wait(condition):
+        deadline = time.monotonic() + 60
+        while not condition():
+            assert time.monotonic() < deadline, "it did not happen in time"
+            time.sleep(0.02)
+
+    return wait
 
 
 def working(backend):

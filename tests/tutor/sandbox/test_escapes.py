@@ -237,7 +237,7 @@ def test_fork_bomb_is_contained(submit):
     start = time.monotonic()
     with pytest.raises((SubmissionTimeout, SubmissionCrashed)):
         submission.call("bomb")
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 60
     assert works(submission)
 
 
@@ -275,11 +275,10 @@ def test_memory_of_many_children_together(submit):
         "            block = bytearray(os.urandom(1 << 20) * 100)\n"
         "            time.sleep(60)\n"
         "    time.sleep(60)\n",
+        seconds=40,
     )
-    start = time.monotonic()
     with pytest.raises(SubmissionMemoryError, match="with all its processes"):
         submission.call("hogs")
-    assert time.monotonic() - start < 20
     assert works(submission)
 
 
@@ -300,7 +299,7 @@ def test_memory_shared_by_forks_is_counted_once(submit_once):
     assert submission.call("share").tolist() == [1.0]
 
 
-def test_hog_between_calls_is_ended_too(submit_once):
+def test_hog_between_calls_is_ended_too(submit_once, wait_for):
     submission = submit_once(
         ADD,
         "import threading, time\n"
@@ -312,26 +311,29 @@ def test_hog_between_calls_is_ended_too(submit_once):
         "    return 1\n",
     )
     assert submission.call("arm") == 1
-    time.sleep(1.5)
+    wait_for(lambda: submission._tree._process.poll() is not None)
     with pytest.raises(SubmissionMemoryError):
         works(submission)
     assert works(submission)
 
 
-def test_sleeping_daemon_does_not_survive(submit):
+#: Other workers of the tests have daemons of their own.
+DAEMON = f"sandbox-daemon-{os.getpid()}-of-a-test"
+
+
+def test_sleeping_daemon_does_not_survive(submit, wait_for):
     submission = submit(
         "import os, time, numpy as np\n"
         "def daemonise():\n"
         "    if os.fork() == 0:\n"
         "        os.setsid()\n"
         "        if os.fork() == 0:\n"
-        "            os.execv(os.sys.executable, ['sandbox-daemon-test', '-S', '-c', 'import time; time.sleep(300)'])\n"
+        f"            os.execv(os.sys.executable, ['{DAEMON}', '-S', '-c', 'import time; time.sleep(300)'])\n"
         "        os._exit(0)\n"
-        "    time.sleep(0.5)\n"
         "    return 1\n"
     )
     assert submission.call("daemonise") == 1
-    assert daemons()
+    wait_for(daemons)
     submission.close()
     assert not daemons()
 
@@ -340,7 +342,7 @@ def daemons():
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
-            if b"sandbox-daemon-test" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            if DAEMON.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
                 found.append(pid)
         except OSError:
             continue
@@ -366,7 +368,8 @@ def daemons():
     ],
 )
 def test_a_bad_call_costs_itself_and_the_next_one_works(submit_once, body, error):
-    submission = submit_once(ADD, f"def f():\n    {body}\n", seconds=1)
+    seconds = 2 if error is SubmissionTimeout else 20  # the one is waited for, the other not reached
+    submission = submit_once(ADD, f"def f():\n    {body}\n", seconds=seconds)
     with pytest.raises(error):
         submission.call("f")
     assert works(submission)
@@ -427,7 +430,7 @@ def test_what_is_patched_inside_stays_inside(submit_once):
         raise AssertionError
 
 
-def test_the_parent_of_a_killed_grader_leaves_nothing_behind(backend, tmp_path):
+def test_the_parent_of_a_killed_grader_leaves_nothing_behind(backend, tmp_path, wait_for):
     script = tmp_path / "grader.py"
     script.write_text(
         "import sys; sys.path.insert(0, sys.argv[2])\n"
@@ -437,20 +440,13 @@ def test_the_parent_of_a_killed_grader_leaves_nothing_behind(backend, tmp_path):
         "from tutor.sandbox.namespaces import Namespaces\n"
         "b = {'bubblewrap': Bubblewrap, 'namespaces': Namespaces}[sys.argv[1]]()\n"
         "s = SandboxedSubmission(text_of('def f():\\n    import os\\n'\n"
-        '  \'    os.execv(os.sys.executable, ["sandbox-daemon-test", "-S", "-c", "while True: pass"])\'), b,\n'
+        f'  \'    os.execv(os.sys.executable, ["{DAEMON}", "-S", "-c", "while True: pass"])\'), b,\n'
         "  LIMITS.model_copy(update={'seconds': 60.0}))\n"
         "s.call('f')\n"
     )
     here = str(Path(__file__).parent)
     grader = subprocess.Popen([sys.executable, str(script), backend.name, here])
-    wait_for(lambda: daemons(), 30)
+    wait_for(daemons)
     grader.send_signal(signal.SIGKILL)
     grader.wait()
-    wait_for(lambda: not daemons(), 10)
-
-
-def wait_for(condition, seconds):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
+    wait_for(lambda: not daemons())
