@@ -28,7 +28,7 @@ BAD = {
 
 
 def asked(url: str, home: Path, log: list[CallRecord] | None = None) -> Answer:
-    settings = Settings(home, provider="openai", base_url=url, model="m", offline=True, timeout=5)
+    settings = Settings(home, provider="openai", base_url=url, model="m", offline=True, timeout=30)
     provider = open_provider(settings, log=None if log is None else log.append)
     return ask(QUESTION, BM25Retriever(cut(Document("notes", "Ages", TEXT))), provider)
 

@@ -85,7 +85,7 @@ def test_calls_at_the_same_time_share_what_is_left(records: Records) -> None:
     class Slow(Model):
         def chat(self, messages: Any, **options: Any) -> Reply:
             going.set()
-            assert done.wait(10)
+            assert done.wait(60)
             return super().chat(messages, **options)
 
     def first() -> None:
@@ -95,7 +95,7 @@ def test_calls_at_the_same_time_share_what_is_left(records: Records) -> None:
     thread = threading.Thread(target=first)
     thread.start()
     try:
-        assert going.wait(10)
+        assert going.wait(60)
         second = Model()
         with pytest.raises(BudgetExceededError):
             accounted(second, records, 700).chat([Message("user", "Another?")], max_tokens=500)

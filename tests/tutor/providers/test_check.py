@@ -67,7 +67,7 @@ def server(fake: ModuleType, *lacking: str, ignoring: tuple[str, ...] = ()) -> C
 
 def found(fake: ModuleType, *lacking: str, ignoring: tuple[str, ...] = ()) -> tuple[dict[str, str], Endpoint]:
     with fake.serve(rule=server(fake, *lacking, ignoring=ignoring)) as running:
-        endpoint = Endpoint(running.url, "m", retries=0, timeout=5, environ={})
+        endpoint = Endpoint(running.url, "m", retries=0, timeout=30, environ={})
         return {finding.capability: finding.state for finding in probe(endpoint)}, endpoint
 
 

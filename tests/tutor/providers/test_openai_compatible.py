@@ -26,7 +26,7 @@ SECRET = "sk-very-secret-0123456789"
 
 
 def provider(url: str, **options: Any) -> OpenAICompatibleProvider:
-    settings: dict[str, Any] = {"retries": 0, "timeout": 5.0, "environ": {"OPENAI_API_KEY": SECRET}}
+    settings: dict[str, Any] = {"retries": 0, "timeout": 30.0, "environ": {"OPENAI_API_KEY": SECRET}}
     return OpenAICompatibleProvider(url, "m", **(settings | options))
 
 

@@ -37,7 +37,7 @@ OPTIONS = (
 )
 
 
-def port_of(profile: Path, process: subprocess.Popen[bytes], seconds: float = 30.0) -> int:
+def port_of(profile: Path, process: subprocess.Popen[bytes], seconds: float = 60.0) -> int:
     """The port a starting browser writes into its profile."""
     file, end = profile / "DevToolsActivePort", time.monotonic() + seconds
     while time.monotonic() < end and process.poll() is None:
@@ -61,7 +61,7 @@ class Tab:
         self._number += 1
         self._socket.send(json.dumps({"id": self._number, "method": method, "params": parameters}))
         while True:
-            message = json.loads(self._socket.recv(timeout=30))
+            message = json.loads(self._socket.recv(timeout=60))
             if message.get("id") == self._number:
                 if "error" in message:
                     raise RuntimeError(f"{method}: {message['error']}")
@@ -81,7 +81,7 @@ class Tab:
             raise RuntimeError(f"{line}: {result['exceptionDetails']}")
         return result["result"].get("value")
 
-    def wait(self, condition: str, seconds: float = 15.0) -> None:
+    def wait(self, condition: str, seconds: float = 60.0) -> None:
         """Wait until an expression is true, also across a navigation."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -151,7 +151,7 @@ class Browser:
     def tab(self) -> Tab:
         """A new tab that watches its page, network and console."""
         ask = urllib.request.Request(f"http://127.0.0.1:{self._port}/json/new?about:blank", method="PUT")
-        with urllib.request.urlopen(ask, timeout=30) as reply:
+        with urllib.request.urlopen(ask, timeout=60) as reply:
             tab = Tab(json.load(reply)["webSocketDebuggerUrl"])
         for part in ("Page", "Network", "Runtime", "Log"):
             tab.send(f"{part}.enable")

@@ -165,7 +165,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     thread.start()
     yield Site(f"http://127.0.0.1:{listening.getsockname()[1]}", logins, server)
     server.should_exit = True
-    thread.join(10)
+    thread.join(60)
     listening.close()
 
 

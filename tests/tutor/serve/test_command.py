@@ -74,7 +74,7 @@ def test_verbs_print_what_is_to_be_handed_on(capsys: pytest.CaptureFixture[str])
 
 
 def ask(port: int, method: str, path: str, body: object = None, **headers: str) -> http.client.HTTPResponse:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     sent = None if body is None else json.dumps(body)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     connection.request(method, path, sent, {"content-type": "application/json", **named})
@@ -116,7 +116,7 @@ def test_a_class_over_a_socket(home: Path) -> None:
         assert ask(port, "GET", "/openapi.json").status == 404
     finally:
         server.send_signal(signal.SIGINT)
-        out, err = server.communicate(timeout=20)
+        out, err = server.communicate(timeout=60)
     assert "Traceback" not in err
     for secret in (path.rpartition("/")[2], cookie.partition("=")[2], token, question["text"]):
         assert secret and secret not in err + out  # neither links nor sessions nor questions are in a log
