@@ -15,6 +15,7 @@ def repository_on_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT))
 
 
+@pytest.mark.slow
 def test_a_small_run_leaves_numbers_and_a_figure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from benchmarks import abundance_simulation, report
 

@@ -14,6 +14,7 @@ def repository_on_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT))
 
 
+@pytest.mark.slow
 def test_dense_processes_agree_with_the_peers(tmp_path: Path) -> None:
     from benchmarks import gp_dense, report
 

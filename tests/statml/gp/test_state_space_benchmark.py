@@ -14,6 +14,7 @@ def repository_on_path(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT))
 
 
+@pytest.mark.slow
 def test_a_small_run_leaves_a_record_and_a_figure(tmp_path, monkeypatch):
     from benchmarks import report, state_space
 

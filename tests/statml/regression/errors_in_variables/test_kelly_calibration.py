@@ -90,7 +90,7 @@ def covered(simulations, n, d, rho, seed):
     return by_kelly, ordinary, np.median(slopes, axis=(0, 1)), theta[:, 1:].mean(axis=0)
 
 
-@pytest.mark.parametrize("rho", [0.0, 0.7])
+@pytest.mark.parametrize("rho", [pytest.param(0.0, marks=pytest.mark.slow), 0.7])
 def test_the_true_slope_is_covered(rho, record_property):
     simulations = 100
     kelly, ordinary, median, attenuated = covered(simulations, 60, 1, rho, seed=11)

@@ -150,7 +150,7 @@ def brute_force(X, y, E, prior, seed=0, size=1_000_000):
     return mean, error, square, square_error
 
 
-@pytest.mark.parametrize("rho", [0.9, -0.9])
+@pytest.mark.parametrize("rho", [0.9, pytest.param(-0.9, marks=pytest.mark.slow)])
 def test_four_points_with_correlated_errors_as_by_direct_integration(rho):
     """The formula a well-known package had wrong for years; the tolerance is 4.5 errors, 12 comparisons."""
     X = np.array([[-1.0], [0.2], [0.9], [2.0]])
