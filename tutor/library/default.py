@@ -37,7 +37,10 @@ def open_library(settings: Settings) -> tuple[Library, bool]:
         True if it was built in memory for this run.
     """
     if settings.library_path.is_file():
-        return Library(settings.library_path), False
+        library = Library(settings.library_path)
+        if library.generation:
+            return library, False
+        library.close()  # its first documents are just being added, or that was killed
     library = Library(None)
     library.add(default_documents())
     return library, True

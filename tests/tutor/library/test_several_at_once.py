@@ -70,6 +70,17 @@ def test_the_passages_found_are_those_that_were_ranked(
     assert "Changed" not in {hit.chunk.title for hit in hits}
 
 
+def test_while_the_first_documents_are_added_there_is_the_default_library(home: Path) -> None:
+    settings = Settings(home)
+    with Library(settings.library_path) as adding:
+        with adding.transaction():
+            library, is_default = default.open_library(settings)
+            assert is_default and library.stats().documents > 10
+        adding.add([NEEDLE])
+        library, is_default = default.open_library(settings)
+        assert not is_default and library.stats().documents == 1
+
+
 # --- Chroma ---
 
 
