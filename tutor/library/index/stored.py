@@ -91,7 +91,8 @@ def embed(
         if len(chunks) == len(ids):
             store(library, embedder, ids, _encoded(embedder, [chunk.meaning for chunk in chunks], done))
             embedded += len(ids)
-    if embedded or not library.manifest("vectors_corpus_sha256"):
+    # not only where something was encoded: a kill may have come between the last vector and this
+    if library.manifest("vectors_corpus_sha256") != library.manifest("corpus_sha256"):
         with library.transaction() as db:
             schema.put(db, "vectors_corpus_sha256", schema.value(db, "corpus_sha256"))
     return EmbedReport(embedded, time.perf_counter() - began, embedder.id)
