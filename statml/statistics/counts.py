@@ -22,13 +22,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import special, stats
+from scipy import optimize, special, stats
 
 from statml.errors import InputError
 
 Array = np.ndarray
 # Grid of signals on which likelihood-ratio intervals are searched, as a fraction of one count.
 SIGNAL_STEP = 0.005
+# Entries of the table of signals and counts that is held at a time.
+TABLE = 1_000_000
 
 
 def poisson_interval(n: Any, level: float = 0.68) -> tuple[Array, Array]:
@@ -100,23 +102,49 @@ def signal_interval(n: int, background: float, level: float = 0.9) -> tuple[floa
     _check_level(level)
     if not (np.isfinite(background) and background >= 0):
         raise InputError(f"background is {background!r}; accepted is a finite mean number of counts >= 0")
-    # Beyond these ends the count is too improbable for any ordering to accept it.
-    most = float(special.gammaincinv(n + 1, 1 - (1 - level) / 20)) + 1
-    signals = np.arange(0.0, max(most - background, 2.0), SIGNAL_STEP)
-    inside = signals[_accepted(n, signals, background, level)]
+    least, most = _ends(n, background, level)
+    signals = SIGNAL_STEP * np.arange(int(least / SIGNAL_STEP), int(most / SIGNAL_STEP) + 2)
+    # So many at a time that their table of all counts stays small.
+    rows = max(int(TABLE / (20 * np.sqrt(most + background + 1) + 30)), 1)
+    parts = [signals[first : first + rows] for first in range(0, len(signals), rows)]
+    inside = np.concatenate([part[_accepted(n, part, background, level)] for part in parts] or [signals])
     if len(inside) == 0:
         return 0.0, SIGNAL_STEP
     return float(inside[0]), float(inside[-1])
 
 
+def _ends(n: int, background: float, level: float) -> tuple[float, float]:
+    """Signals below and above which n is never accepted.
+
+    Where n has the likelihood ratio exp(-D), counts of a smaller one hold at most 3 exp(-D) of
+    the probability (Chernoff); beyond these ends that is less than is left out of the level.
+    """
+    best = max(float(n), background)
+    most = np.log(10 / (1 - level))
+
+    def excess(mean: float) -> float:
+        return mean - best - float(special.xlogy(n, mean / best if best > 0 else 1.0)) - most
+
+    width = 1.0
+    while excess(best + width) < 0:
+        width *= 2
+    upper = optimize.brentq(excess, best, best + width) - background
+    if n == 0 or n <= background or excess(background) <= 0:
+        return 0.0, upper
+    return max(optimize.brentq(excess, background, best) - background - SIGNAL_STEP, 0.0), upper
+
+
 def _accepted(n: int, signals: Array, background: float, level: float) -> Array:
     """For which signals n is accepted: the counts of a larger likelihood ratio do not fill the level yet."""
     mean = (signals + background)[:, None]
-    counts = np.arange(int(mean.max() + 8 * np.sqrt(mean.max() + 1) + n + 12))
-    probability = np.exp(special.xlogy(counts, mean) - mean - special.gammaln(counts + 1))
-    best = stats.poisson.pmf(counts, np.maximum(counts, background))
-    ratio = probability / best
-    better = np.where(ratio > ratio[:, [n]], probability, 0.0).sum(axis=1)
+    reach = 10 * np.sqrt(mean.max() + 1) + 12
+    first = min(n, max(int(mean.min() - reach), 0))
+    counts = np.arange(first, max(n, int(mean.max() + reach)) + 1)
+    log_mean = special.xlogy(counts, mean) - mean
+    probability = np.exp(log_mean - special.gammaln(counts + 1))
+    best = np.maximum(counts, background)
+    ratio = log_mean - (special.xlogy(counts, best) - best)
+    better = np.where(ratio > ratio[:, [n - first]], probability, 0.0).sum(axis=1)
     return better < level
 
 
@@ -175,8 +203,10 @@ def on_off(n_on: int, n_off: int, alpha: float) -> OnOff:
     if n_on + n_off == 0:
         raise InputError("n_on and n_off are both 0, which says nothing; accepted is at least one count")
     excess, total, share = n_on - alpha * n_off, n_on + n_off, alpha / (1 + alpha)
-    log_ratio = special.xlogy(n_on, n_on / (share * total)) + special.xlogy(
-        n_off, n_off / ((1 - share) * total)
+    # Of n / expected, 1 is lost in the logarithms of many counts that are nearly as expected.
+    gap = excess / (1 + alpha)
+    log_ratio = special.xlog1py(n_on, gap / (share * total)) + special.xlog1py(
+        n_off, -gap / ((1 - share) * total)
     )
     significance = np.copysign(np.sqrt(2 * max(log_ratio, 0.0)), excess)
     return OnOff(

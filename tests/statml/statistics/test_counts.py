@@ -53,6 +53,31 @@ def test_likelihood_ratio_intervals(n: int, background: float, low: float, high:
     assert found[1] == pytest.approx(high, abs=0.011) or (background > 0 and found[1] <= high)
 
 
+@pytest.mark.parametrize(
+    ("n", "background", "level"),
+    [(1, 12.0, 0.99), (20, 40.0, 0.99), (200, 250.0, 0.9), (0, 1000.0, 0.9), (60, 40.0, 0.95)],
+)
+def test_likelihood_ratio_intervals_by_their_definition(n: int, background: float, level: float) -> None:
+    """Also far below the background, where the limit is many counts above what was seen."""
+    signals = np.arange(0.0, 60.0, 0.005)
+    counts = np.arange(int(background + 60 + 12 * np.sqrt(background + 60)))
+    log_best = stats.poisson.logpmf(counts, np.maximum(counts, background))
+    accepted = []
+    for part in np.array_split(signals, 40):
+        log_probability = stats.poisson.logpmf(counts, (part + background)[:, None])
+        ratio = log_probability - log_best
+        better = np.where(ratio > ratio[:, [n]], np.exp(log_probability), 0.0).sum(axis=1)
+        accepted.append(part[better < level])
+    every = np.concatenate(accepted)
+    assert signal_interval(n, background, level) == pytest.approx((every[0], every[-1]), abs=1e-9)
+
+
+def test_likelihood_ratio_intervals_of_many_counts() -> None:
+    """In little memory; for many counts they are those of a normal, 1.645 errors wide."""
+    low, high = signal_interval(1500, 500.0, level=0.9)
+    np.testing.assert_allclose([low, high], 1000 + np.sqrt(1500) * np.array([-1.645, 1.645]), atol=1.5)
+
+
 def test_likelihood_ratio_intervals_cover() -> None:
     n = np.arange(25)
     every = [signal_interval(int(each), 2.0, level=0.9) for each in n]
@@ -78,6 +103,14 @@ def test_on_off_is_exact_and_agrees_with_li_and_ma() -> None:
     assert on_off(130, 90, 1.0).significance == pytest.approx(
         on_off(130, 90, 1.0).exact_significance, abs=0.1
     )
+
+
+def test_on_off_of_many_counts_keeps_its_digits() -> None:
+    """Nearly as expected, the significance is the excess over its error without a source."""
+    off = 10**12
+    for gap in (10**3, 10**5, -(10**5)):
+        found = on_off(off + gap, off, 1.0).significance
+        assert found == pytest.approx(gap / np.sqrt(2.0 * off + gap), rel=1e-4)
 
 
 def test_on_off_false_positives() -> None:
