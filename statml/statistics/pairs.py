@@ -77,7 +77,10 @@ def as_edges(edges: Any, metric: Metric) -> Array:
         raise InputError(
             f"edges reach from {edges[0]:g} to {edges[-1]:g}; accepted are separations >= 0 (sky: <= 180)"
         )
-    return 2 * np.sin(np.radians(edges) / 2) if metric == "sky" else edges
+    if metric == "euclidean":
+        return edges
+    # No two points are farther apart than 180 degrees, but by rounding.
+    return np.where(edges == 180, 3.0, 2 * np.sin(np.radians(edges) / 2))
 
 
 def pair_counts(

@@ -45,6 +45,14 @@ def test_a_point_at_an_edge_belongs_below() -> None:
     np.testing.assert_array_equal(pair_counts(line, edges=[0, 1, 2, 4]), [4, 3, 3])
 
 
+def test_opposite_points_are_180_degrees_apart() -> None:
+    """Rounding makes some chords longer than the diameter."""
+    rng = np.random.default_rng(0)
+    for lon, lat in zip(rng.uniform(0, 360, 100), rng.uniform(-90, 90, 100)):
+        opposite = [[lon, lat], [(lon + 180) % 360, -lat]]
+        np.testing.assert_array_equal(pair_counts(opposite, edges=[0, 90, 180], metric="sky"), [0, 1])
+
+
 def test_angles_on_the_sky() -> None:
     rng = np.random.default_rng(1)
     a = np.column_stack([rng.uniform(0, 360, 70), np.degrees(np.arcsin(rng.uniform(-1, 1, 70)))])
