@@ -31,8 +31,6 @@ Array = np.ndarray
 
 # Draws of the proposal in one go, and how many may be spent on one that is hardly ever kept.
 BATCH, MOST_PROPOSALS = 100_000, 100_000_000
-# Halvings of the interval in which a quantile lies.
-HALVINGS = 60
 # Rounding allowed above a bound that is exactly attained.
 ROUNDING = 1e-9
 
@@ -86,11 +84,11 @@ def inverse_cdf(
         )
     u = generator(rng).random(_size(size))
     below, above = np.full(size, low), np.full(size, high)
-    for _ in range(HALVINGS):
-        middle = 0.5 * (below + above)
+    # Until no number lies between, as bounds may be many times wider than the distribution.
+    while np.any((below < (middle := 0.5 * below + 0.5 * above)) & (middle < above)):
         under = np.asarray(cdf(middle)) < u
         below, above = np.where(under, middle, below), np.where(under, above, middle)
-    return WeightedDraws(0.5 * (below + above), np.zeros(size), size, LogEvidence(0.0, 0.0))
+    return WeightedDraws(0.5 * below + 0.5 * above, np.zeros(size), size, LogEvidence(0.0, 0.0))
 
 
 def rejection(

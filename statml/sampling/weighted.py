@@ -140,6 +140,7 @@ class WeightedDraws:
 
     def _quantile(self, column: Array, probability: Array) -> Array:
         order = np.argsort(column)
+        order = order[self.weights[order] > 0]
         weights = self.weights[order]
         return np.interp(probability, np.cumsum(weights) - 0.5 * weights, column[order])
 

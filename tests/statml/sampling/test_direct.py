@@ -89,6 +89,18 @@ def test_inverse_cdf():
     assert_allclose(cdf(drawn.draws), u, atol=1e-14)
 
 
+def test_inverse_cdf_in_bounds_far_wider_than_the_distribution():
+    """As many halvings as it takes: sixty of 1e25 end at 1e7."""
+    drawn = inverse_cdf(lambda x: -np.expm1(-np.maximum(x, 0)), (0, 1e25), 2000, rng=0)
+    u = np.random.default_rng(0).random(2000)
+    assert_allclose(drawn.draws, -np.log1p(-u), rtol=1e-12)
+
+
+def test_draws_that_do_not_count_are_no_quantiles():
+    drawn = WeightedDraws(np.array([-50.0, 2.0, 3.0, 90.0]), np.array([-np.inf, 0.0, 0.0, -np.inf]), 4)
+    assert_allclose(drawn.quantile([0.0, 0.1, 0.5, 1.0]), [2.0, 2.0, 2.5, 3.0])
+
+
 def test_rejection():
     drawn = rejection(log_density, stats.expon(scale=0.25), np.log(2.2), 100_000, rng=2)
     assert_kroupa(drawn.draws, 100_000)
