@@ -436,7 +436,9 @@ def test_a_kill_while_encoding_leaves_a_usable_library(home: Path, toy: Any) -> 
 
 def test_a_kill_after_the_last_vector_is_mended_by_the_next_run(library: Library, toy: Any) -> None:
     library.add([NEEDLE])
-    store(library, toy, [61], toy([library.passages([61])[0].meaning]))  # all that `embed` does before its end
+    store(
+        library, toy, [61], toy([library.passages([61])[0].meaning])
+    )  # all that `embed` does before its end
     assert "another corpus: run `tutor library embed`" in verify_vectors(library)[0]
     assert embed(library, toy).embedded == 0 and verify_vectors(library) == []
 
