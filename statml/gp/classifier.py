@@ -322,7 +322,7 @@ class GaussianProcessClassifier(DistributionClassifier):
         return resolve_device(self.device)
 
     def _tensor(self, values: Any) -> Tensor:
-        return torch.tensor(np.asarray(values, float), device=self._place)
+        return torch.tensor(np.array(values, float), device=self._place)
 
     def _theta(self) -> Tensor:
         return self._tensor(self.kernel_.theta)

@@ -67,7 +67,7 @@ class SearchSpace:
 
     def tensor(self, values: Any) -> Tensor:
         """Float64 on the device of the data."""
-        return torch.tensor(np.asarray(values, float), device=self.device)
+        return torch.tensor(np.array(values, float), device=self.device)
 
     def unpack(self, variables: Tensor) -> Hyperparameters:
         """What a vector (k,) stands for."""

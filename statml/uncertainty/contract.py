@@ -67,9 +67,11 @@ class DistributionRegressor(RegressorMixin, BaseEstimator):
     def _training_data(self, X: Any, y: Any, **errors: Any) -> tuple[Array, Array]:
         refuse_quantities(X=X, y=y, **errors)
         with one_sentence():
-            return validate_data(
+            X, y = validate_data(
                 self, X, y, accept_sparse=_sparse_formats(self), dtype=np.float64, y_numeric=True
             )
+        # scikit-learn leaves y as it comes: float32, or as FITS tables have it, in the other byte order.
+        return X, np.asarray(y, np.float64)
 
     def _new_data(self, X: Any, **errors: Any) -> Array:
         check_is_fitted(self)

@@ -125,6 +125,15 @@ def test_errors_of_x_are_averaged_over(form):
     assert_allclose(sum(latent.variance_components.values()), latent.std**2, rtol=1e-12)
 
 
+def test_columns_in_reverse_order_of_memory():
+    X = np.random.default_rng(0).normal(size=(20, 2))
+    classes = X[:, 0] > 0
+    model = GaussianProcessClassifier(RBF(1.0), optimise=False)
+    reversed_columns = X[:, ::-1]
+    expected = model.fit(reversed_columns.copy(), classes).predict_proba(reversed_columns.copy())
+    assert_allclose(model.fit(reversed_columns, classes).predict_proba(reversed_columns), expected)
+
+
 def test_several_classes():
     X, y = rings(80)
     y = np.where((y == "inside") & (X[:, 0] > 0), "right", y)

@@ -283,6 +283,13 @@ def test_rows_in_any_order_of_memory():
     assert_allclose(model.predict(NEW[::-1])[::-1], fixed(RBF(2.0)).fit(X, Y, y_err=ERR).predict(NEW))
 
 
+@pytest.mark.parametrize("dtype", [">f8", "<f8", ">f4"])
+def test_targets_in_the_byte_order_of_fits_tables(dtype):
+    rounded = np.round(Y, 1).astype(dtype)
+    found = fixed(RBF(2.0)).fit(X.astype(">f8"), rounded, y_err=ERR.astype(">f8")).predict(NEW.astype(">f8"))
+    assert_allclose(found, fixed(RBF(2.0)).fit(X, rounded.astype(float), y_err=ERR).predict(NEW), rtol=1e-12)
+
+
 def test_exact_values_are_met():
     model = fixed(RBF(1.0)).fit(X, Y, y_err=0.0)
     prediction = model.predict_dist(X)
