@@ -175,7 +175,7 @@ def informative(X: Array, y: Array, covariance: Covariance | None) -> tuple[Arra
     Raises
     ------
     InputError
-        An error is zero.
+        An error is zero, or all are infinite.
     """
     if covariance is None:
         return X, y, None
@@ -186,4 +186,6 @@ def informative(X: Array, y: Array, covariance: Covariance | None) -> tuple[Arra
             "accepted are positive errors, or BayesianLinearRegression with intrinsic scatter"
         )
     keep = np.isfinite(variance)
+    if not keep.any():
+        raise InputError("y_err is infinite everywhere; accepted are some finite errors")
     return (X, y, covariance) if keep.all() else (X[keep], y[keep], covariance[keep])

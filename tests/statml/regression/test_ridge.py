@@ -242,6 +242,12 @@ def test_intervals_miss_a_slope_far_larger_than_the_others():
     assert inside / 300 < 0.5
 
 
+@pytest.mark.parametrize("alpha", [1.0, "gcv", "evidence"])
+def test_rows_that_all_say_nothing_are_refused(alpha):
+    with pytest.raises(InputError, match="y_err is infinite everywhere"):
+        RidgeRegression(alpha).fit(np.eye(3), np.ones(3), y_err=np.inf)
+
+
 @pytest.mark.parametrize("alpha", [-1.0, np.nan, np.inf, "best", None, True])
 def test_wrong_penalties(alpha):
     with pytest.raises(InputError, match=r"alpha is .*accepted are 'gcv', 'loo', 'evidence'"):
