@@ -1,4 +1,4 @@
-"""Every example in a docstring of statml runs and shows what it says."""
+"""Every example in a docstring runs and shows what it says."""
 
 import doctest
 import importlib
@@ -6,12 +6,15 @@ import pkgutil
 
 import pytest
 
+import course
 import statml
+import tutor
 
 MODULES = sorted(
     module.name
-    for module in pkgutil.walk_packages(statml.__path__, "statml.")
-    if not module.name.startswith("statml._")
+    for package in (statml, tutor, course)
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+    if not module.name.rpartition(".")[2].startswith("_")
 )
 
 

@@ -14,6 +14,7 @@ SIGIR, 525 (bootstrap).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -57,7 +58,7 @@ def ndcg(ranking: Sequence[str], relevant: Grades, k: int = 10) -> float:
     """
 
     def gain(grades: Sequence[int]) -> float:
-        return sum((2**grade - 1) / np.log2(place + 2) for place, grade in enumerate(grades[:k]))
+        return sum((2**grade - 1) / math.log2(place + 2) for place, grade in enumerate(grades[:k]))
 
     ideal = gain(sorted(relevant.values(), reverse=True))
     return gain([relevant.get(name, 0) for name in ranking]) / ideal
