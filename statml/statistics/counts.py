@@ -160,17 +160,16 @@ class OnOff:
         Exact probability of n_on or more without a source.
     significance : float
         Li & Ma's, in standard deviations; negative for a deficit.
+    exact_significance : float
+        `p_value` as standard deviations of a one-sided normal test, also where it is too small
+        for a number; -inf where nothing was counted on the source.
     """
 
     excess: float
     excess_err: float
     p_value: float
     significance: float
-
-    @property
-    def exact_significance(self) -> float:
-        """`p_value` as standard deviations of a one-sided normal test."""
-        return float(stats.norm.isf(self.p_value))
+    exact_significance: float
 
 
 def on_off(n_on: int, n_off: int, alpha: float) -> OnOff:
@@ -214,7 +213,21 @@ def on_off(n_on: int, n_off: int, alpha: float) -> OnOff:
         float(np.sqrt(n_on + alpha**2 * n_off)),
         float(stats.binom.sf(n_on - 1, total, share)),
         float(significance),
+        _deviations(n_on, total, share),
     )
+
+
+def _deviations(n: int, total: int, share: float) -> float:
+    """Normal deviate of n or more of a binomial total, from the smaller of its two tails."""
+    upper, lower = stats.binom.sf(n - 1, total, share), stats.binom.cdf(n - 1, total, share)
+    if upper > lower:
+        return float(special.ndtri(lower))
+    if upper > 1e-290:
+        return float(-special.ndtri(upper))
+    # So far out that the terms fall at least as a geometric series.
+    falls = (total - n) / (n + 1) * share / (1 - share)
+    counts = np.arange(n, min(total, n + int(40 / (1 - falls)) + 1) + 1)
+    return float(-special.ndtri_exp(special.logsumexp(stats.binom.logpmf(counts, total, share))))
 
 
 def _counts(name: str, n: Any) -> Array:
