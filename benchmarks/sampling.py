@@ -3,7 +3,8 @@
 Ensembles (emcee's stretch and differential-evolution moves beside ours; 64 walkers, a
 least-squares problem of five parameters with more and more rows, so that one call of the
 vectorised log density costs from a few to some thousand microseconds; and a scalar Python
-function), three times in turns, the median counts. Effective draws are walkers * steps / tau, with emcee's own estimate of tau for both.
+function), three times in turns, the median counts. Effective draws are walkers * steps / tau, with
+emcee's own estimate of tau for both.
 
 NUTS (PyMC's on its compiled models, ours on torch) on the five posteriors of
 `benchmarks.posteriors`, 1000 steps of warm-up and 1000 draws. Effective draws are the
@@ -78,7 +79,7 @@ def benchmark(quick: bool) -> dict[str, Any]:
         Two samplers draw from different distributions.
     """
     where = machine()
-    found = ensembles(3_000 if quick else 20_000, [1, 100, 3000] if quick else [1, 100, 1000, 10_000])
+    found = ensembles(3_000 if quick else 20_000, [1, 100, 3000] if quick else [1, 100, 1000, 1900, 10_000])
     names = ["eight_schools", "gp_regr"] if quick else None
     found += no_u_turn(names, [4] if quick else [64, 4])
     return {"family": "sampling", "machine": where, "efficiencies": found, "gpu": "not measured"}
