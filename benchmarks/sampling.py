@@ -283,6 +283,10 @@ def draw(record: dict[str, Any], path: Any) -> None:
     axes.axvline(1, color="0.3", lw=0.8)
     axes.set_yticks(place, [entry["problem"] for entry in entries], fontsize=8)
     axes.set_xscale("log")
+    # named one by one: the powers of ten a logarithmic axis writes by itself overlap over one decade
+    axes.set_xticks([0.1, 0.2, 0.5, 1, 2, 5, 10], ["0.1", "0.2", "0.5", "1", "2", "5", "10"], fontsize=9)
+    axes.set_xticks([], minor=True)
+    axes.margins(y=0.01)
     axes.set_xlabel("our effective draws per second / the peer's (red: wanted)", fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)
